@@ -1,0 +1,16 @@
+# A floor of the house: a static library of all sources of its folders; it may use its own headers and those below.
+function(passnorm_floor name)
+  cmake_parse_arguments(FLOOR "" "" "GLOBS;EXCLUDE;PUBLIC;PRIVATE" ${ARGN})
+  list(TRANSFORM FLOOR_GLOBS PREPEND ${PROJECT_SOURCE_DIR}/)
+  file(GLOB sources CONFIGURE_DEPENDS ${FLOOR_GLOBS})
+  foreach(file IN LISTS FLOOR_EXCLUDE)
+    list(REMOVE_ITEM sources ${PROJECT_SOURCE_DIR}/${file})
+  endforeach()
+  add_library(passnorm_${name} STATIC ${sources})
+  target_include_directories(passnorm_${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
+  target_link_libraries(passnorm_${name} PUBLIC ${FLOOR_PUBLIC} PRIVATE ${FLOOR_PRIVATE} passnorm_options)
+endfunction()
+
+add_library(passnorm_options INTERFACE)
+target_compile_features(passnorm_options INTERFACE cxx_std_20)
+target_compile_options(passnorm_options INTERFACE -Wall -Wextra -Wshadow -Werror -ffp-contract=fast -fno-math-errno -fno-trapping-math)
