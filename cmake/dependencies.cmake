@@ -1,7 +1,7 @@
 # Every library comes from the system (scripts/setup installs the Debian packages); nothing is downloaded.
+# What a static library of ours links is found again by passnormConfig.cmake.in for those who use the installed package.
 find_package(OpenMP REQUIRED COMPONENTS CXX)
-list(APPEND CMAKE_MODULE_PATH /usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}/cmake/dnnl)
-find_package(dnnl CONFIG REQUIRED)
+find_package(dnnl CONFIG REQUIRED)  # its package looks for OpenCL too: opencl-headers, ocl-icd-opencl-dev
 find_package(hwy CONFIG REQUIRED)
 find_package(nlohmann_json CONFIG REQUIRED)
 find_package(PkgConfig REQUIRED)
@@ -9,6 +9,10 @@ pkg_check_modules(sodium REQUIRED IMPORTED_TARGET libsodium)
 find_package(CLI11 CONFIG REQUIRED)
 find_package(tomlplusplus CONFIG REQUIRED)
 find_package(fmt CONFIG REQUIRED)
+if(PASSNORM_BENCH)
+  find_package(benchmark CONFIG REQUIRED)
+endif()
 if(PASSNORM_TESTS)
   find_package(GTest REQUIRED)
+  find_package(Python3 REQUIRED COMPONENTS Interpreter)
 endif()

@@ -1,0 +1,30 @@
+# How our own code is compiled.
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
+endif()
+
+if(PROJECT_IS_TOP_LEVEL)
+  set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+  find_program(CCACHE_PROGRAM ccache)
+  mark_as_advanced(CCACHE_PROGRAM)
+  if(CCACHE_PROGRAM AND NOT DEFINED CMAKE_CXX_COMPILER_LAUNCHER)
+    set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+  endif()
+endif()
+
+# For our targets only: linked as $<BUILD_INTERFACE:...>, so no flag reaches an embedding project.
+add_library(passnorm_options INTERFACE)
+target_compile_features(passnorm_options INTERFACE cxx_std_20)
+target_compile_options(passnorm_options INTERFACE
+  -Wall -Wextra -Wshadow -ffp-contract=fast -fno-math-errno -fno-trapping-math)
+# An embedding project with a newer compiler must not fail on a new warning; and g++ warns of correct code (maybe
+# uninitialised, string overflow) once sanitizers have put their checks into it.
+if(PROJECT_IS_TOP_LEVEL AND NOT PASSNORM_SANITIZE)
+  target_compile_options(passnorm_options INTERFACE -Werror)
+endif()
+
+if(PASSNORM_SANITIZE)
+  set(passnorm_sanitize_flags -fsanitize=${PASSNORM_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  add_compile_options(${passnorm_sanitize_flags} -g1)
+  add_link_options(${passnorm_sanitize_flags})
+endif()
