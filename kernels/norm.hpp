@@ -73,7 +73,8 @@ enum class NormActivation {
   kReluThenAdd,    ///< relu(u) + residual: the references' blocks (spec: residual_relu)
 };
 
-/// One lane's statistics and affine. Empty scale and shift: 1 and 0.
+/// One lane's statistics and affine. Empty scale and shift: 1 and 0. The statistics are tables over all B blocks of x, also
+/// where a lane covers only half of them (lanes = 2, no fork: then both lanes usually point to one table).
 struct NormLane {
   std::span<const float> mean;   ///< [B, G]
   std::span<const float> rstd;   ///< [B, G]

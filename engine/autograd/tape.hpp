@@ -1,0 +1,72 @@
+// Reverse-mode differentiation: an op computes its result and records one closure; backward runs the closures from the
+// last to the first. Each closure reads the gradient of its result and writes those of its inputs.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "engine/tensor/lanes.hpp"
+#include "engine/tensor/tensor.hpp"
+
+namespace passnorm {
+
+/// The gradient of one value: the first write overwrites, later ones add.
+struct Gradient {
+  Tensor value;
+  bool written = false;
+};
+
+/// Where a closure writes: `value`, added to when `accumulate`.
+struct GradientSink {
+  Tensor value;
+  bool accumulate = false;
+};
+
+/// A value on the tape: activation or parameter. Without `gradient` nothing above it is differentiated.
+struct Var {
+  Tensor value;
+  Lanes lanes;
+  std::shared_ptr<Gradient> gradient;
+
+  const Shape& shape() const { return value.shape(); }
+  /// The place for the next contribution to this value's gradient (memory is taken on the first).
+  GradientSink sink(Stream& stream) const;
+  /// The same value and the same gradient under another shape.
+  Var reshape(const Shape& shape) const { return {value.reshape(shape), lanes, gradient}; }
+};
+
+class Tape {
+ public:
+  enum class Mode { kRecord, kForwardOnly };
+  explicit Tape(Stream& stream, Mode mode = Mode::kRecord) : stream_(stream), mode_(mode) {}
+
+  Stream& stream() const { return stream_; }
+  bool recording() const { return mode_ == Mode::kRecord; }
+
+  /// A result computed from inputs; it has a gradient when the tape records and one of the inputs has.
+  template <class... Inputs>
+  Var result(Tensor value, Lanes lanes, const Inputs&... inputs) const {
+    Var y{std::move(value), lanes, nullptr};
+    if (recording() && (static_cast<bool>(inputs.gradient) || ...)) y.gradient = std::make_shared<Gradient>();
+    return y;
+  }
+
+  /// Records the closure of result y; does nothing when y has no gradient. It is skipped in backward when nothing wrote
+  /// y's gradient.
+  void record(const Var& y, std::function<void(const Tensor& dy)> closure);
+  /// Records a closure that starts a gradient (a loss).
+  void record_loss(std::function<void()> closure);
+
+  /// Runs and drops all closures. weight: the factor that losses apply to their gradients.
+  void backward(float weight = 1);
+  float weight() const { return weight_; }
+
+ private:
+  Stream& stream_;
+  Mode mode_;
+  float weight_ = 1;
+  std::vector<std::function<void()>> closures_;
+};
+
+}  // namespace passnorm

@@ -1,0 +1,92 @@
+// Differentiable operations. Each is one function: compute, then record the closure of its gradient.
+// Layout [N, H, W, C] or [N, C]; lanes of a result are those of its inputs, except where said.
+#pragma once
+
+#include <vector>
+
+#include "engine/autograd/tape.hpp"
+#include "kernels/norm.hpp"
+#include "kernels/passport.hpp"
+
+namespace passnorm::ops {
+
+/// Cross-correlation of x [N, H, W, C] with w [O, KH, KW, C], plus bias [O] when it has a value.
+Var convolution(Tape& tape, const Var& x, const Var& w, const Var& bias, int64_t stride, int64_t pad);
+
+/// x w^T + bias: x [N, I], w [O, I], bias [O] when it has a value.
+Var linear(Tape& tape, const Var& x, const Var& w, const Var& bias);
+
+/// One lane of `norm`: statistics and affine; a scale or shift without a value is 1 or 0.
+struct NormLane {
+  Tensor mean;  ///< [B, G]
+  Tensor rstd;  ///< [B, G]
+  Var scale;    ///< [C]
+  Var shift;    ///< [C]
+};
+
+struct NormOptions {
+  kernels::NormGeometry geometry;  ///< of x
+  kernels::NormActivation activation = kernels::NormActivation::kIdentity;
+  bool fork = false;               ///< x is shared, the result split
+  bool fixed_statistics = false;   ///< the statistics do not depend on x
+};
+
+/// Normalise, affine per lane, residual, activation (kernels/norm.hpp). lanes: one, or two where they differ.
+/// residual: without a value none; shared operands serve both lanes.
+Var norm(Tape& tape, const Var& x, const Var& residual, const std::vector<NormLane>& lanes, const NormOptions& options);
+
+/// a + b, or relu(a + b); a shared operand is broadcast to a split one.
+Var add(Tape& tape, const Var& a, const Var& b, bool relu);
+
+Var relu(Tape& tape, const Var& x);
+
+Var max_pool(Tape& tape, const Var& x, int64_t size, int64_t stride, int64_t pad = 0);
+/// [N, H, W, C] -> [N, C]
+Var global_mean_pool(Tape& tape, const Var& x);
+Var global_max_pool(Tape& tape, const Var& x);
+
+/// Losses stay on the device until they are read. One entry per lane the logits stand for, public first; logits of shared
+/// lanes count for both, with one entry.
+struct LaneLosses {
+  Tensor loss;  ///< [lanes] mean over rows, f32
+  Tensor hits;  ///< [lanes] rows whose largest logit is the label, i32
+};
+
+/// Softmax cross-entropy of logits [lanes N, K] against labels [N] (i32), averaged in each lane and summed over lanes.
+LaneLosses cross_entropy(Tape& tape, const Var& logits, const Tensor& labels, float smoothing = 0);
+
+/// One site of passport_read: its weight, the bias of a linear layer, and the digests.
+struct ReadSite {
+  Var weight;     ///< [O, ...] with K = elements per output
+  Var bias;       ///< [O] or without a value
+  Var digest;     ///< [2, K]: of the scale key, of the shift key; with a gradient where keys are learned
+};
+
+/// Raw scale and shift of all sites: W m (kernels/passport.hpp). Result [sum 2 O]: per site scale, then shift.
+Var passport_read(Tape& tape, const std::vector<ReadSite>& sites);
+
+/// PAN's gate A2 lrelu(A1 v) on each site's raw scale and shift; a site without gate weights passes unchanged.
+struct GateSite {
+  int64_t channels = 0;
+  Var a1;  ///< [C / 4, C] or without a value
+  Var a2;  ///< [C, C / 4]
+};
+Var gate(Tape& tape, const Var& raw, const std::vector<GateSite>& sites);
+
+/// A part of x that shares its memory; gradients go straight to that part.
+Var slice(Tape& tape, const Var& x, int64_t offset, const Shape& shape);
+
+struct SignLossOptions {
+  float alpha = 0.1f;
+  float margin = 0.1f;
+  float decay = 1e-5f;
+};
+struct SignLosses {
+  Tensor loss;     ///< [sites] f32
+  Tensor matched;  ///< [sites] i32: scales whose sign is the bit's
+};
+/// The hinge that pushes raw scales to the signs of the bits. channels: C of each site; bits [sum C] of -1 and +1 (i8).
+SignLosses sign_loss(Tape& tape, const Var& raw, const std::vector<int64_t>& channels, const Tensor& bits,
+                     const SignLossOptions& options);
+
+}  // namespace passnorm::ops

@@ -1,0 +1,110 @@
+// The one normalisation module: statistics, then a scale and shift per branch. An ordinary layer is one whose branches
+// share everything.
+#pragma once
+
+#include <array>
+#include <memory>
+
+#include "engine/nn/parameter.hpp"
+#include "engine/passport/pass.hpp"
+#include "engine/passport/scheme.hpp"
+#include "kernels/norm.hpp"
+
+namespace passnorm {
+
+/// Scale and shift [C]; without a value 1 and 0.
+struct Affine {
+  Var scale;
+  Var shift;
+};
+
+/// Where a branch's scale and shift come from. Open: attacks bring their own.
+class AffineSource {
+ public:
+  virtual ~AffineSource() = default;
+  virtual Affine affine(const Pass& pass) const = 0;
+};
+
+/// No affine (plain instance norm).
+class UnitAffine final : public AffineSource {
+ public:
+  Affine affine(const Pass&) const override { return {}; }
+};
+
+/// Two parameters.
+class LearnedAffine final : public AffineSource {
+ public:
+  LearnedAffine(const Parameter& scale, const Parameter& shift) : scale_(&scale), shift_(&shift) {}
+  Affine affine(const Pass&) const override { return {scale_->var, shift_->var}; }
+
+ private:
+  const Parameter *scale_, *shift_;
+};
+
+/// The site's part of what the passport gives, gated or not.
+class PassportAffine final : public AffineSource {
+ public:
+  PassportAffine(int64_t offset, int64_t channels) : offset_(offset), channels_(channels) {}
+  Affine affine(const Pass& pass) const override;
+
+ private:
+  int64_t offset_, channels_;
+};
+
+struct NormSpec {
+  kernels::NormKind kind = kernels::NormKind::kBatch;
+  int64_t channels = 0;
+  int64_t group_channels = 16;
+  float eps = 1e-5f;
+  float momentum = 0.1f;
+};
+
+class PassportNorm {
+ public:
+  /// An ordinary layer: parameters `name`.bn.weight and .bias unless learned is false.
+  static PassportNorm ordinary(ParameterSet& set, const std::string& name, const NormSpec& spec, bool learned);
+  /// At a passport site: `name`.scale and .bias where the scheme has a public lane, the gate's `name`.fc.{0,2}.weight,
+  /// running statistics per lane or shared. offset: of the site's [2, C] in Pass::used.
+  static PassportNorm at_site(ParameterSet& set, const std::string& name, const NormSpec& spec, const Scheme& scheme,
+                              int64_t offset);
+
+  /// Lanes of the result: those of x, or split where the branches part here. residual without a value: none.
+  Var forward(Pass& pass, const Var& x, const Var& residual, kernels::NormActivation activation) const;
+
+  /// The gate's weights at a site that has one, else null.
+  const Parameter* gate_in() const { return gate_in_; }
+  const Parameter* gate_out() const { return gate_out_; }
+  const NormSpec& spec() const { return spec_; }
+
+  /// Replaces a branch's source (attacks).
+  void set_source(Branch branch, std::shared_ptr<AffineSource> source) {
+    source_[static_cast<size_t>(branch)] = std::move(source);
+  }
+
+ private:
+  /// Running statistics of batch norm.
+  struct Running {
+    Buffer* mean = nullptr;
+    Buffer* var = nullptr;
+    bool operator==(const Running&) const = default;
+  };
+  struct Statistics {
+    Tensor mean, rstd;  ///< [B, G]
+  };
+
+  explicit PassportNorm(const NormSpec& spec) : spec_(spec) {}
+  static Running add_running(ParameterSet& set, const std::string& name, const std::string& released, int64_t channels,
+                             bool secret);
+  Statistics measure(Stream& stream, const Var& x, const kernels::NormGeometry& geometry) const;
+  Statistics running(Stream& stream, const std::vector<Branch>& blocks) const;
+  void update_running(Stream& stream, const Running& to, const Tensor& mean, const Tensor& var, int64_t block,
+                      int64_t count, float momentum) const;
+
+  NormSpec spec_;
+  std::array<std::shared_ptr<AffineSource>, 2> source_;  ///< by branch; null: the scheme has no such branch
+  std::array<Running, 2> running_;                       ///< by branch; batch norm only
+  Parameter* gate_in_ = nullptr;
+  Parameter* gate_out_ = nullptr;
+};
+
+}  // namespace passnorm

@@ -1,0 +1,49 @@
+// Ownership schemes: each is a row.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/convolution.hpp"
+
+namespace passnorm {
+
+/// What a scheme does at a passport site.
+struct Scheme {
+  std::string_view name;
+  std::string_view source;       ///< where it was published
+  bool passport = true;          ///< has a passport branch
+  bool public_lane = true;       ///< has a public branch with a learned scale and shift
+  bool gate = false;             ///< raw scale and shift go through PAN's bottleneck
+  bool lane_statistics = false;  ///< batch norm keeps running statistics per lane; else one set, updated by both
+  bool triggers = false;         ///< trains on a trigger set too
+};
+
+std::span<const Scheme> schemes();
+/// By name, - and _ alike; Error(kUsage) naming all schemes when unknown.
+const Scheme& scheme(std::string_view name);
+
+/// A layer that can carry a passport: its name (the references' module path) and its sizes (n = 1).
+struct Site {
+  std::string name;
+  kernels::ConvGeometry geometry;
+
+  int64_t channels() const { return geometry.o; }
+  bool operator==(const Site&) const = default;
+};
+
+/// Which sites carry passports, and by which scheme.
+struct PassportPlan {
+  const Scheme* scheme = &passnorm::scheme("none");
+  std::vector<std::string> sites = {"last"};  ///< "last" or "all" (what the model means by it), names, or patterns with *
+
+  /// Comma-separated sites.
+  static PassportPlan of(std::string_view scheme, std::string_view sites = "last");
+};
+
+/// Whether name matches a pattern in which * stands for any characters.
+bool matches_pattern(std::string_view pattern, std::string_view name);
+
+}  // namespace passnorm
