@@ -8,4 +8,4 @@ add_custom_target(passnorm_version
   COMMAND ${CMAKE_COMMAND} ${passnorm_version_arguments} -DBUILD_TYPE=$<CONFIG>
           -P ${PROJECT_SOURCE_DIR}/cmake/write_version.cmake
   BYPRODUCTS ${PASSNORM_GENERATED_DIR}/passnorm/version.hpp
-  COMMENT "" VERBATIM)
+  COMMENT "Writing passnorm/version.hpp" VERBATIM)

@@ -1,0 +1,163 @@
+"""Runs scripts/ and .ci/run on copies, with stand-ins for the commands that they call.
+
+usage: scripts_test.py ROOT
+"""
+
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+ROOT = Path(sys.argv.pop(1)).resolve()
+# As ctest 3.25 writes it.
+JUNIT = '<?xml version="1.0" encoding="UTF-8"?>\n<testsuite name="(empty)"\n\ttests="{}"\n\tfailures="{}"\n\tdisabled="0"\n\tskipped="{}"\n\ttime="9">\n</testsuite>\n'
+
+
+class Scripts(unittest.TestCase):
+    def setUp(self):
+        self.box = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.box)
+        self.tree, self.bin, self.log = self.box / "tree", self.box / "bin", self.box / "log"
+        shutil.copytree(ROOT / "scripts", self.tree / "scripts")
+        shutil.copytree(ROOT / ".ci", self.tree / ".ci")
+        self.bin.mkdir()
+        self.log.touch()
+
+    def put(self, file, body):
+        """A stand-in: writes its name and arguments to the log, then does `body`."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f'#!/bin/bash\necho "$(basename "$0") $*" >>"{self.log}"\n{body}\n')
+        file.chmod(0o755)
+
+    def run_script(self, name, *arguments, **environment):
+        path = f"{self.bin}:/usr/bin:/bin"
+        return subprocess.run([self.tree / name, *arguments], capture_output=True, text=True,
+                              env={"PATH": path, "HOME": str(self.box), **environment})
+
+    def calls(self, command):
+        return [line for line in self.log.read_text().splitlines() if line.startswith(command + " ")]
+
+    # --- all
+
+    def test_every_script_is_strict_and_runs(self):
+        scripts = [f for f in (ROOT / "scripts").iterdir() if f.is_file() and f.read_bytes().startswith(b"#!/usr/bin/env bash")]
+        for file in [*scripts, ROOT / ".ci/run"]:
+            with self.subTest(file.name):
+                self.assertTrue(file.stat().st_mode & stat.S_IXUSR)
+                self.assertIn("\nset -euo pipefail\n", file.read_text())
+                subprocess.run(["bash", "-n", file], check=True)
+
+    # --- setup
+
+    def packages(self, absent=()):
+        tests = " || ".join(f'[ "${{@: -1}}" = {name} ]' for name in absent) or "false"
+        self.put(self.bin / "dpkg-query", f"if {tests}; then exit 1; fi; printf installed")
+        self.put(self.bin / "apt-get", ":")
+        self.put(self.bin / "sudo", 'exec "$@"')
+
+    def test_setup_does_nothing_when_all_is_installed(self):
+        self.packages()
+        result = self.run_script("scripts/setup")
+        self.assertEqual((result.returncode, result.stdout, result.stderr), (0, "", ""))
+        self.assertEqual(self.calls("apt-get"), [])
+        self.assertGreater(len(self.calls("dpkg-query")), 10)
+
+    def test_setup_installs_what_is_missing_only(self):
+        self.packages(absent=["libhwy-dev", "zstd"])
+        result = self.run_script("scripts/setup", "zstd")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertTrue(self.calls("apt-get")[-1].endswith(" libhwy-dev zstd"), self.calls("apt-get"))
+
+    def test_setup_shows_why_apt_failed(self):
+        self.packages(absent=["cmake"])
+        self.put(self.bin / "apt-get", "echo no such mirror >&2; exit 100")
+        result = self.run_script("scripts/setup")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("no such mirror", result.stderr)
+        self.assertIn("could not install cmake", result.stderr)
+
+    # --- build and test
+
+    def stand_in_build(self, ctest="", cmake=""):
+        self.put(self.tree / "scripts/setup", ":")
+        self.put(self.bin / "cmake", cmake)
+        self.put(self.bin / "ctest", 'while [ $# -gt 0 ]; do [ "$1" = --output-junit ] && report=$2; shift; done\n' + ctest)
+
+    def report(self, *numbers):
+        return f"printf '%s' '{JUNIT.format(*numbers)}' >\"$report\""
+
+    def test_failed_build_is_shown_and_stops(self):
+        self.stand_in_build(cmake="echo 'main.cpp:3: error: no semicolon'; exit 1")
+        result = self.run_script("scripts/test")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("no semicolon", result.stderr)
+        self.assertEqual(self.calls("ctest"), [])
+
+    def test_summary_counts(self):
+        self.stand_in_build(ctest=self.report(12, 0, 3))
+        result = self.run_script("scripts/test")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertRegex(result.stdout, r"^scripts/test: 9 passed, 0 failed, 3 skipped in \d+ min \d\d s\n$")
+        self.assertEqual(len(self.calls("ctest")), 1)
+        self.assertIn("--preset release", self.calls("ctest")[0])
+
+    def test_failed_tests_fail(self):
+        self.stand_in_build(ctest=self.report(12, 2, 0) + "\nexit 8")
+        result = self.run_script("scripts/test")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("10 passed, 2 failed, 0 skipped", result.stdout)
+
+    def test_unknown_report_fails(self):
+        self.stand_in_build(ctest="echo '<other/>' >\"$report\"")
+        self.assertNotEqual(self.run_script("scripts/test").returncode, 0)
+
+    def test_no_report_fails(self):
+        self.stand_in_build(ctest="exit 7")
+        self.assertEqual(self.run_script("scripts/test").returncode, 1)
+
+    def test_full_adds_the_sanitizers(self):
+        self.stand_in_build(ctest=self.report(5, 0, 1))
+        result = self.run_script("scripts/test", "--full")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("8 passed, 0 failed, 2 skipped", result.stdout)
+        self.assertEqual([call.split()[2] for call in self.calls("ctest")], ["full", "asan"])
+        self.assertIn("cmake --preset asan", self.calls("cmake"))
+
+    def test_unknown_option_is_refused(self):
+        self.stand_in_build()
+        result = self.run_script("scripts/test", "--fast")
+        self.assertEqual((result.returncode, result.stdout), (2, ""))
+        self.assertIn("usage:", result.stderr)
+
+    # --- demo and continuous integration
+
+    def test_demo_passes_its_arguments_on(self):
+        self.stand_in_build()
+        self.put(self.tree / "build/release/passnorm", "exit 5")
+        self.assertEqual(self.run_script("scripts/demo", "--seed", "a b").returncode, 5)
+        self.assertEqual(self.calls("passnorm"), ["passnorm demo --seed a b"])
+
+    def ci_run(self):
+        self.put(self.tree / "scripts/setup", ":")
+        self.put(self.tree / "scripts/test", 'echo "data ${PASSNORM_DATA-none}"; exit 3')
+        return self.run_script(".ci/run", "--full")
+
+    def test_ci_without_data(self):
+        result = self.ci_run()
+        self.assertEqual((result.returncode, result.stdout), (3, "data none\n"))
+        self.assertEqual(self.calls("test"), ["test --full"])
+
+    def test_ci_unpacks_data_outside_the_tree(self):
+        unpack = next(line.split("=")[1] for line in (ROOT / ".ci/run").read_text().splitlines() if line.startswith("unpack="))
+        self.put(self.tree / unpack, 'mkdir -p "$1"; echo noise')
+        result = self.ci_run()
+        folder = Path(result.stdout.split()[1])
+        self.assertEqual((result.returncode, result.stdout), (3, f"data {folder}\n"))
+        self.assertTrue(folder.is_dir() and self.tree not in folder.parents, folder)
+
+
+if __name__ == "__main__":
+    unittest.main()
