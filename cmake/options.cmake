@@ -12,6 +12,8 @@ if(PROJECT_IS_TOP_LEVEL)
   endif()
 endif()
 
+set(CMAKE_CXX_EXTENSIONS OFF)
+
 # For our targets only: linked as $<BUILD_INTERFACE:...>, so no flag reaches an embedding project.
 add_library(passnorm_options INTERFACE)
 target_compile_features(passnorm_options INTERFACE cxx_std_20)
