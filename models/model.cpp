@@ -1,0 +1,121 @@
+#include "models/model.hpp"
+
+#include <array>
+
+#include "engine/ops/ops.hpp"
+#include "models/networks.hpp"
+
+namespace passnorm {
+namespace {
+
+constexpr std::array<std::pair<std::string_view, kernels::NormKind>, 4> kNorms = {{
+    {"batch", kernels::NormKind::kBatch},
+    {"group", kernels::NormKind::kGroup},
+    {"instance", kernels::NormKind::kInstance},
+    {"layer", kernels::NormKind::kLayer},
+}};
+
+}  // namespace
+
+kernels::NormKind norm_kind(std::string_view name) {
+  for (const auto& [known, kind] : kNorms)
+    if (known == name) return kind;
+  fail(Fault::kUsage, "unknown norm \"", name, "\"; known: batch, group, instance, layer");
+}
+
+std::string_view name_of(kernels::NormKind kind) {
+  for (const auto& [name, known] : kNorms)
+    if (known == kind) return name;
+  return "none";
+}
+
+Var ConvNorm::forward(Pass& pass, const Var& x, kernels::NormActivation activation, const Var& residual) const {
+  return norm.forward(pass, convolution.forward(pass.tape, x), residual, activation);
+}
+
+Var Model::run_layer(Pass& pass, const ConvNorm& layer, const Var& x, kernels::NormActivation activation,
+                     const Var& residual) const {
+  if (on_layer_input) on_layer_input(layer.name, x);
+  return layer.forward(pass, x, activation, residual);
+}
+
+Var Model::forward(Pass& pass, const Var& x) {
+  if (x.lanes.has(Branch::kPassport) && !sites_.empty()) {
+    if (!pass.passport) fail(Fault::kSecret, "the passport branch needs the owner's passport");
+    pass.raw = read(pass.tape, *pass.passport);
+    std::vector<ops::GateSite> gates;
+    for (const ConvNorm* layer : passport_layers_) {
+      const Parameter *in = layer->norm.gate_in(), *out = layer->norm.gate_out();
+      gates.push_back({layer->norm.spec().channels, in ? in->var : Var{}, out ? out->var : Var{}});
+    }
+    pass.used = ops::gate(pass.tape, pass.raw, gates);
+  }
+  return run(pass, x);
+}
+
+Var Model::read(Tape& tape, const OpenPassport& passport) const {
+  std::vector<ops::ReadSite> reads;
+  for (size_t i = 0; i < passport_layers_.size(); ++i)
+    reads.push_back({passport_layers_[i]->convolution.weight(), {}, passport.digest(i)});
+  return ops::passport_read(tape, reads);
+}
+
+std::vector<Site> Model::possible_sites() const {
+  std::vector<Site> out;
+  for (const ConvNorm& layer : layers_) out.push_back({layer.name, layer.convolution.geometry()});
+  return out;
+}
+
+std::vector<int64_t> Model::site_channels() const {
+  std::vector<int64_t> out;
+  for (const Site& site : sites_) out.push_back(site.channels());
+  return out;
+}
+
+bool Model::has_branch(Branch branch) const {
+  return branch == Branch::kPublic ? options_.plan.scheme->public_lane : options_.plan.scheme->passport;
+}
+
+Lanes Model::training_lanes() const {
+  if (has_branch(Branch::kPublic) && has_branch(Branch::kPassport)) return Lanes::shared();
+  return Lanes::only(has_branch(Branch::kPublic) ? Branch::kPublic : Branch::kPassport);
+}
+
+namespace models {
+namespace {
+
+const std::array kArchitectures = {
+    Architecture{.name = "alexnet", .description = "AlexNet for 32x32 images, 2.5 M parameters", .input = {32, 32, 3},
+                 .last = {"features.4", "features.5", "features.6"}, .make = make_alexnet},
+    Architecture{.name = "resnet9", .description = "ResNet-9 for 32x32 images, 4.9 M parameters", .input = {32, 32, 3},
+                 .last = {"layer4.*"}, .make = make_resnet9},
+    Architecture{.name = "resnet18", .description = "ResNet-18 for 32x32 images, 11.2 M parameters",
+                 .input = {32, 32, 3}, .last = {"layer4.*"}, .make = make_resnet18},
+    Architecture{.name = "tiny", .description = "four convolutions, one residual, 0.24 M parameters", .input = {32, 32, 3},
+                 .last = {"conv3", "conv4"}, .make = make_tiny},
+};
+
+}  // namespace
+
+std::span<const Architecture> architectures() { return kArchitectures; }
+
+const Architecture& architecture(std::string_view name) {
+  std::string known;
+  for (const Architecture& a : kArchitectures) {
+    if (a.name == name) return a;
+    known += concat(known.empty() ? "" : ", ", a.name);
+  }
+  fail(Fault::kUsage, "unknown model \"", name, "\"; known: ", known);
+}
+
+std::unique_ptr<Model> make(std::string_view name, const ModelOptions& options, std::shared_ptr<Stream> stream) {
+  const Architecture& row = architecture(name);
+  return row.make(row, std::move(stream), options);
+}
+
+std::unique_ptr<Model> make(std::string_view name, const ModelOptions& options, Device device) {
+  return make(name, options, make_stream(device));
+}
+
+}  // namespace models
+}  // namespace passnorm

@@ -1,0 +1,117 @@
+// Models: networks made of named layers. They never name a branch; the passport plan decides what each layer's
+// normalisation does.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+
+#include "engine/nn/layers.hpp"
+#include "engine/passport/passport_norm.hpp"
+
+namespace passnorm {
+
+struct ModelOptions {
+  int64_t classes = 10;
+  kernels::NormKind norm = kernels::NormKind::kBatch;
+  PassportPlan plan = {};
+  /// The references' passport ResNets: ReLU also after the second convolution and the shortcut of a block.
+  bool residual_relu = false;
+  /// Ordinary layers that have a learned affine although the norm is instance (a released passport network).
+  std::vector<std::string> affine_layers = {};
+  uint64_t seed = 1;
+};
+
+/// batch | group | instance | layer; Error(kUsage) for others.
+kernels::NormKind norm_kind(std::string_view name);
+std::string_view name_of(kernels::NormKind kind);
+
+/// A convolution without bias and its normalisation.
+struct ConvNorm {
+  std::string name;
+  Convolution convolution;
+  PassportNorm norm;
+
+  Var forward(Pass& pass, const Var& x, kernels::NormActivation activation = kernels::NormActivation::kRelu,
+              const Var& residual = {}) const;
+};
+
+class Model;
+
+/// One row of the registry in models/model.cpp.
+struct Architecture {
+  std::string_view name;
+  std::string_view description;
+  Shape input;                         ///< [H, W, C] of one image
+  std::vector<std::string_view> last;  ///< what --sites last means
+  std::unique_ptr<Model> (*make)(const Architecture&, std::shared_ptr<Stream>, const ModelOptions&);
+};
+
+class Model {
+ public:
+  virtual ~Model() = default;
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+
+  /// Logits [lanes N, classes] of x [N, H, W, C]. Reads the passport first when x's lanes have the passport branch.
+  Var forward(Pass& pass, const Var& x);
+
+  const Architecture& architecture() const { return architecture_; }
+  const ModelOptions& options() const { return options_; }
+  Stream& stream() const { return *stream_; }
+  /// The layers that carry a passport, in order of execution.
+  const std::vector<Site>& sites() const { return sites_; }
+  /// All layers that can.
+  std::vector<Site> possible_sites() const;
+  /// C of each passport site.
+  std::vector<int64_t> site_channels() const;
+
+  ParameterSet& parameters() { return parameters_; }
+  const ParameterSet& parameters() const { return parameters_; }
+  const std::deque<ConvNorm>& layers() const { return layers_; }
+  std::deque<ConvNorm>& layers() { return layers_; }
+
+  bool has_branch(Branch branch) const;
+  /// Training stands for both branches where the scheme has both, else for the one it has.
+  Lanes training_lanes() const;
+
+  OpenPassport open(const Passport& passport) const { return OpenPassport(*stream_, passport, sites_); }
+  /// Raw scales and shifts without a forward pass: per site [2, C].
+  Var read(Tape& tape, const OpenPassport& passport) const;
+
+  /// Called with each layer's name and input during forward, when set (key propagation).
+  std::function<void(const std::string&, const Var&)> on_layer_input;
+
+ protected:
+  Model(const Architecture& architecture, std::shared_ptr<Stream> stream, ModelOptions options)
+      : architecture_(architecture), stream_(std::move(stream)), options_(std::move(options)) {}
+
+  /// The network behind the reading of the passport.
+  virtual Var run(Pass& pass, const Var& x) = 0;
+  Var run_layer(Pass& pass, const ConvNorm& layer, const Var& x,
+                kernels::NormActivation activation = kernels::NormActivation::kRelu, const Var& residual = {}) const;
+
+ private:
+  friend class Builder;
+
+  const Architecture& architecture_;
+  std::shared_ptr<Stream> stream_;
+  ModelOptions options_;
+  ParameterSet parameters_;
+  std::deque<ConvNorm> layers_;
+  std::vector<const ConvNorm*> passport_layers_;
+  std::vector<Site> sites_;
+};
+
+namespace models {
+
+std::span<const Architecture> architectures();
+/// Error(kUsage) naming all when unknown.
+const Architecture& architecture(std::string_view name);
+
+/// Error(kUsage) when the plan names sites that the model has not, or the norm does not fit.
+std::unique_ptr<Model> make(std::string_view architecture, const ModelOptions& options, std::shared_ptr<Stream> stream);
+std::unique_ptr<Model> make(std::string_view architecture, const ModelOptions& options, Device device = Device::best());
+
+}  // namespace models
+}  // namespace passnorm

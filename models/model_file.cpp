@@ -1,0 +1,170 @@
+#include "models/model_file.hpp"
+
+#include <algorithm>
+#include <charconv>
+
+#include "engine/io/safetensors.hpp"
+
+namespace passnorm::models {
+namespace {
+
+constexpr std::string_view kFormat = "passnorm.model/1";
+
+const std::string& released_name(const TensorSpec& spec) {
+  return spec.released_name.empty() ? spec.name : spec.released_name;
+}
+
+/// Calls f(spec, tensor) for every parameter and buffer.
+template <class M, class F>
+void for_each_tensor(M& model, F&& f) {
+  for (auto& p : model.parameters().parameters()) f(p.spec, p.var.value);
+  for (auto& b : model.parameters().buffers()) f(b.spec, b.value);
+}
+
+std::string join(const std::vector<float>& values) {
+  std::string out;
+  for (const float v : values) out += concat(out.empty() ? "" : ",", v);
+  return out;
+}
+
+class MetadataReader {
+ public:
+  explicit MetadataReader(const SafeTensors& file) : file_(file) {}
+
+  const std::string* find(const std::string& key) const {
+    const auto it = file_.metadata().find(key);
+    return it == file_.metadata().end() ? nullptr : &it->second;
+  }
+  const std::string& text(const std::string& key) const {
+    const std::string* value = find(key);
+    if (!value) fail(Fault::kInput, file_.name(), ": not a model of this program: its metadata has no \"", key, "\"");
+    return *value;
+  }
+  int64_t integer(const std::string& key, int64_t least, int64_t most) const {
+    const std::string& t = text(key);
+    int64_t value = 0;
+    const auto [end, error] = std::from_chars(t.data(), t.data() + t.size(), value);
+    if (error != std::errc() || end != t.data() + t.size() || value < least || value > most)
+      fail(Fault::kInput, file_.name(), ": metadata \"", key, "\" is \"", t, "\"; an integer from ", least, " to ", most,
+           " was expected");
+    return value;
+  }
+  std::vector<float> floats(const std::string& key, size_t count) const {
+    const std::string& t = text(key);
+    std::vector<float> values;
+    const char *at = t.data(), *end = t.data() + t.size();
+    while (at < end) {
+      float value = 0;
+      const auto [next, error] = std::from_chars(at, end, value);
+      if (error != std::errc() || (next != end && *next != ',')) break;
+      values.push_back(value);
+      at = next == end ? end : next + 1;
+    }
+    if (at != end || values.size() != count)
+      fail(Fault::kInput, file_.name(), ": metadata \"", key, "\" is \"", t, "\"; ", count, " numbers were expected");
+    return values;
+  }
+
+ private:
+  const SafeTensors& file_;
+};
+
+}  // namespace
+
+void save_released(const Model& model, const std::string& path, const InputNormalisation& normalisation) {
+  std::vector<TensorEntry> entries;
+  std::deque<std::vector<float>> kept;
+  for_each_tensor(model, [&](const TensorSpec& spec, const Tensor& value) {
+    if (spec.secret) return;
+    kept.push_back(to_file_order(spec, value.to_host(model.stream())));
+    entries.push_back({released_name(spec), file_shape(spec), std::span(kept.back())});
+  });
+  Metadata metadata{{"format", std::string(kFormat)},
+                    {"architecture", std::string(model.architecture().name)},
+                    {"classes", concat(model.options().classes)},
+                    {"norm", std::string(name_of(model.options().norm))},
+                    {"residual_relu", model.options().residual_relu ? "1" : "0"},
+                    {"mean", join(normalisation.mean)},
+                    {"std", join(normalisation.stddev)}};
+  if (!model.has_branch(Branch::kPublic)) metadata["affine"] = "passport";
+  write_safetensors(path, entries, metadata);
+}
+
+void take_lane_state(const Model& model, Passport& passport) {
+  passport.lane_state.clear();
+  passport.scheme = model.options().plan.scheme->name;
+  for_each_tensor(model, [&](const TensorSpec& spec, const Tensor& value) {
+    if (spec.secret)
+      passport.lane_state.push_back({spec.name, file_shape(spec), to_file_order(spec, value.to_host(model.stream()))});
+  });
+}
+
+LoadedModel load_released(const std::string& path, const Passport* passport, std::shared_ptr<Stream> stream) {
+  const SafeTensors file = SafeTensors::open(path);
+  const MetadataReader metadata(file);
+  if (const std::string& format = metadata.text("format"); format != kFormat)
+    fail(Fault::kInput, path, ": is a \"", format, "\" file; a \"", kFormat, "\" file was expected");
+  if (!passport && metadata.find("affine"))
+    fail(Fault::kSecret, path, ": has no public branch (its scale and shift come from the passport); give --passport FILE");
+
+  ModelOptions options{.classes = metadata.integer("classes", 2, 1 << 20),
+                       .residual_relu = metadata.integer("residual_relu", 0, 1) == 1};
+  const Architecture* row = nullptr;
+  try {
+    row = &architecture(metadata.text("architecture"));
+    options.norm = norm_kind(metadata.text("norm"));
+  } catch (const Error& e) {
+    if (e.fault() != Fault::kUsage) throw;
+    fail(Fault::kInput, path, ": ", e.what());
+  }
+  if (passport) {
+    options.plan = {.scheme = &scheme(passport->scheme), .sites = {}};
+    for (const SitePassport& s : passport->sites()) options.plan.sites.push_back(s.site.name);
+  }
+  constexpr std::string_view kAffine = ".bn.weight";
+  for (const TensorInfo& t : file.tensors())
+    if (t.name.ends_with(kAffine)) options.affine_layers.push_back(t.name.substr(0, t.name.size() - kAffine.size()));
+
+  LoadedModel loaded;
+  try {
+    loaded.model = row->make(*row, stream, options);
+  } catch (const Error& e) {
+    if (e.fault() != Fault::kUsage) throw;
+    fail(Fault::kInput, path, ": the passport does not fit this model: ", e.what());
+  }
+  const auto channels = static_cast<size_t>(row->input[2]);
+  loaded.normalisation = {metadata.floats("mean", channels), metadata.floats("std", channels)};
+
+  size_t used = 0;
+  for_each_tensor(*loaded.model, [&](const TensorSpec& spec, const Tensor& value) {
+    std::vector<float> elements;
+    if (spec.secret) {
+      const auto it = std::ranges::find(passport->lane_state, spec.name, &OwnedTensor::name);
+      if (it == passport->lane_state.end() || it->shape != file_shape(spec))
+        fail(Fault::kInput, path, ": the passport holds no ", spec.name, " that fits this model");
+      elements = it->values;
+    } else {
+      const std::string& name = released_name(spec);
+      const TensorInfo* t = file.find(name);
+      if (!t) fail(Fault::kInput, path, ": tensor ", name, " is missing");
+      if (t->shape != file_shape(spec) || t->dtype != DType::kF32)
+        fail(Fault::kInput, path, ": tensor ", name, " has another type or shape than ", row->name, " with ",
+             options.classes, " classes needs");
+      if (const int64_t bad = count_nonfinite(*t))
+        fail(Fault::kInput, path, ": tensor ", name, " holds ", bad, " values that are NaN or infinite");
+      elements = to_f32(*t);
+      ++used;
+    }
+    value.copy_from<float>(*stream, from_file_order(spec, elements));
+  });
+  if (used != file.tensors().size()) {
+    for (const TensorInfo& t : file.tensors()) {
+      bool known = false;
+      for_each_tensor(*loaded.model, [&](const TensorSpec& spec, const Tensor&) { known |= released_name(spec) == t.name; });
+      if (!known) fail(Fault::kInput, path, ": tensor ", t.name, " is not one of ", row->name);
+    }
+  }
+  return loaded;
+}
+
+}  // namespace passnorm::models
