@@ -1,0 +1,140 @@
+#include <limits>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/norm_apply.cpp"
+#include "hwy/foreach_target.h"
+
+#include "kernels/cpu/norm_blocks.hpp"
+#include "kernels/cpu/scratch.hpp"
+#include "kernels/cpu/simd-inl.hpp"
+#include "kernels/runtime/parallel.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace passnorm::kernels::HWY_NAMESPACE {
+namespace {
+
+enum class Residual { kNone, kBefore, kAfter };  // the activation
+
+/// Rows of one block. Lane 1 is there in a fork only.
+template <class T>
+struct ApplyRows {
+  int64_t rows, channels;
+  const T* x;
+  const T* residual[2];
+  T* y[2];
+  const float* multiplier[2];
+  const float* addend[2];
+  float floor;  // smaller values become this: 0, or minus infinity
+  bool stream;
+};
+
+template <class T, bool kFork, Residual kResidual>
+void apply_rows(const ApplyRows<T>& a) {
+  for (int64_t row = 0; row < a.rows; ++row) {
+    const int64_t offset = row * a.channels;
+    for_vectors(0, a.channels, [&](auto d, int64_t c) HWY_ATTR {
+      const auto x = load(d, a.x + offset + c);
+      const auto floor = hn::Set(d, a.floor);
+      for (int l = 0; l < (kFork ? 2 : 1); ++l) {
+        auto u = hn::MulAdd(x, load(d, a.multiplier[l] + c), load(d, a.addend[l] + c));
+        if constexpr (kResidual == Residual::kBefore) u = hn::Add(u, load(d, a.residual[l] + offset + c));
+        u = hn::IfThenElse(hn::Lt(u, floor), floor, u);  // not a maximum: NaN stays
+        if constexpr (kResidual == Residual::kAfter) u = hn::Add(u, load(d, a.residual[l] + offset + c));
+        T* y = a.y[l] + offset + c;
+        if (a.stream) stream_store(d, u, y);
+        else store(d, u, y);
+      }
+    });
+  }
+  if (a.stream) hwy::FlushStream();
+}
+
+template <class T, bool kFork, Residual kResidual>
+void apply_typed(CpuStream& stream, const NormApply& a) {
+  const NormGeometry& g = a.geometry;
+  const int64_t rows = g.blocks * g.rows, channels = g.channels;
+  const T* x = a.x.as<T>();
+  T* y = a.y.as<T>();
+  const T* residual = kResidual == Residual::kNone ? nullptr : a.residual.as<T>();
+  const bool half = residual != nullptr && a.residual.size != a.y.size;
+  // Rows that read the same residual are walked together: it is read from memory once.
+  const int64_t parts = half && !kFork ? 2 : 1;
+  const int64_t part_rows = rows / parts;
+  const bool streams = can_stream(y, channels, a.y.size);
+  parallel_for(stream, part_rows, std::max<int64_t>(1, 16384 / channels), [&](int64_t begin, int64_t end) {
+    const Scratch<float> scratch(stream, parts * 4 * channels);
+    int64_t block_of_part[2] = {-1, -1};  // whose coefficients stand in scratch
+    const int64_t tile = std::max<int64_t>(1, 16384 / channels);
+    // From the last tile to the first: the statistics have just read the rows from first to last.
+    for (int64_t last = end; last > begin; last = std::max(begin, last - tile)) {
+      const int64_t first = std::max(begin, last - tile);
+      for (int64_t part = 0; part < parts; ++part) {
+        float* coefficients = scratch.data() + part * 4 * channels;
+        for_blocks(g, part * part_rows + first, part * part_rows + last, [&](int64_t block, int64_t r0, int64_t r1) {
+          ApplyRows<T> rows_of{.rows = r1 - r0, .channels = channels, .x = x + r0 * channels, .residual = {}, .y = {},
+                               .multiplier = {}, .addend = {},
+                               .floor = a.activation == NormActivation::kIdentity
+                                            ? -std::numeric_limits<float>::infinity() : 0.0f,
+                               .stream = streams};
+          for (int l = 0; l < (kFork ? 2 : 1); ++l) {
+            float* multiplier = coefficients + l * 2 * channels;
+            float* addend = multiplier + channels;
+            if (block_of_part[part] != block)
+              norm_coefficients(g, a.lane[static_cast<size_t>(kFork ? l : lane_of(block, g.blocks, a.lanes))], block,
+                                multiplier, addend);
+            rows_of.multiplier[l] = multiplier;
+            rows_of.addend[l] = addend;
+            const int64_t y_row = l * rows + r0;
+            rows_of.y[l] = y + y_row * channels;
+            if (residual != nullptr)
+              rows_of.residual[l] = residual + (half ? (kFork ? r0 : r0 - part * part_rows) : y_row) * channels;
+          }
+          block_of_part[part] = block;
+          apply_rows<T, kFork, kResidual>(rows_of);
+        });
+      }
+    }
+  });
+}
+
+template <class T, bool kFork>
+void apply_residual(CpuStream& stream, const NormApply& a) {
+  if (!a.residual) apply_typed<T, kFork, Residual::kNone>(stream, a);
+  else if (a.activation == NormActivation::kReluThenAdd) apply_typed<T, kFork, Residual::kAfter>(stream, a);
+  else apply_typed<T, kFork, Residual::kBefore>(stream, a);
+}
+
+void apply(CpuStream& stream, const NormApply& a) {
+  visit_storage(a.x.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    if (a.fork) apply_residual<T, true>(stream, a);
+    else apply_residual<T, false>(stream, a);
+  });
+}
+
+}  // namespace
+}  // namespace passnorm::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace passnorm::kernels {
+namespace {
+HWY_EXPORT(apply);
+}  // namespace
+
+void norm_apply(CpuStream& stream, const NormApply& a) {
+  const NormGeometry& g = a.geometry;
+  PASSNORM_CHECK(a.lanes == 1 || a.lanes == 2, a.lanes, " lanes");
+  PASSNORM_CHECK(!a.fork || a.lanes == 2, "a fork has two lanes");
+  PASSNORM_CHECK(a.fork || a.lanes == 1 || g.blocks % 2 == 0, g.blocks, " blocks do not divide into two lanes");
+  PASSNORM_CHECK(a.x.size == g.x_size() && a.y.size == a.x.size * (a.fork ? 2 : 1), "x has ", a.x.size, " elements, y ",
+                 a.y.size, ", the geometry ", g.x_size());
+  PASSNORM_CHECK(!a.residual || a.residual.size == a.y.size ||
+                     (a.residual.size * 2 == a.y.size && (a.fork || g.blocks * g.rows % 2 == 0)),
+                 "residual has ", a.residual.size, " elements, y ", a.y.size);
+  for (int l = 0; l < a.lanes; ++l) check_lane(g, a.lane[static_cast<size_t>(l)]);
+  HWY_DYNAMIC_DISPATCH(apply)(stream, a);
+}
+
+}  // namespace passnorm::kernels
+#endif  // HWY_ONCE

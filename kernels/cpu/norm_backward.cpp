@@ -1,0 +1,388 @@
+#include <limits>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/norm_backward.cpp"
+#include "hwy/foreach_target.h"
+
+#include "kernels/cpu/norm_blocks.hpp"
+#include "kernels/cpu/scratch.hpp"
+#include "kernels/cpu/simd-inl.hpp"
+#include "kernels/runtime/parallel.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace passnorm::kernels::HWY_NAMESPACE {
+namespace {
+
+/// The gradient passes where the activation's argument is above this.
+float floor_of(NormActivation activation) {
+  return activation == NormActivation::kIdentity ? -std::numeric_limits<float>::infinity() : 0.0f;
+}
+
+/// dy where the activation let through: u, or y > floor (of u + residual only the result is known). NaN passes.
+template <bool kMaskByY, class D, class V, class T>
+HWY_INLINE V masked(D d, V x, const T* dy, const T* y, const float* multiplier, const float* addend, V floor) {
+  V u;
+  if constexpr (kMaskByY) u = load(d, y);
+  else u = hn::MulAdd(x, load(d, multiplier), load(d, addend));
+  return hn::IfThenZeroElse(hn::Le(u, floor), load(d, dy));
+}
+
+/// Rows of one block and what they are reduced to. Lane 1 is there in a fork only.
+template <class T>
+struct ReduceRows {
+  int64_t channels;
+  const T* x;
+  const T* dy[2];
+  const T* y[2];
+  const float* multiplier[2];
+  const float* addend[2];
+  const float* mean[2];
+  float floor;
+  float* sum[2];      // += g
+  float* product[2];  // += g (x - mean)
+};
+
+template <int kRows, bool kFork, bool kMaskByY, class T>
+HWY_INLINE void reduce_rows(const ReduceRows<T>& a, int64_t row) {
+  const int64_t channels = a.channels, offset = row * channels;
+  for_vectors(0, channels, [&](auto d, int64_t c) HWY_ATTR {
+    const auto floor = hn::Set(d, a.floor);
+    for (int l = 0; l < (kFork ? 2 : 1); ++l) {
+      const auto mean = load(d, a.mean[l] + c);
+      auto sum = hn::Zero(d), product = hn::Zero(d);
+      for (int r = 0; r < kRows; ++r) {
+        const int64_t i = offset + r * channels + c;
+        const auto x = load(d, a.x + i);
+        const auto g = masked<kMaskByY>(d, x, a.dy[l] + i, a.y[l] + i, a.multiplier[l] + c, a.addend[l] + c, floor);
+        sum = hn::Add(sum, g);
+        product = hn::MulAdd(g, hn::Sub(x, mean), product);
+      }
+      store(d, hn::Add(load(d, a.sum[l] + c), sum), a.sum[l] + c);
+      store(d, hn::Add(load(d, a.product[l] + c), product), a.product[l] + c);
+    }
+  });
+}
+
+/// partial [blocks * chunks, lanes of a fork or 1, 2, C]: sums of g and of g (x - mean) per chunk.
+template <class T, bool kFork, bool kMaskByY>
+void reduce_typed(CpuStream& stream, const NormBackward& a, int64_t chunks, double* partial) {
+  const NormGeometry& g = a.geometry;
+  const int64_t channels = g.channels;
+  constexpr int kLanes = kFork ? 2 : 1;
+  const T* x = a.x.as<T>();
+  const T* dy = a.dy.as<T>();
+  const T* y = kMaskByY ? a.y.as<T>() : nullptr;
+  parallel_for(stream, g.blocks * chunks, std::max<int64_t>(1, (chunks << 14) / (g.rows * channels)),
+               [&](int64_t first, int64_t last) {
+    const Scratch<float> scratch(stream, kLanes * 5 * channels);
+    ReduceRows<T> rows{.channels = channels, .x = x, .dy = {}, .y = {}, .multiplier = {}, .addend = {}, .mean = {},
+                       .floor = floor_of(a.activation), .sum = {}, .product = {}};
+    int64_t block_in_scratch = -1;
+    for (int64_t unit = first; unit < last; ++unit) {
+      const int64_t block = unit / chunks, chunk = unit % chunks;
+      for (int l = 0; l < kLanes; ++l) {
+        float* sums = scratch.data() + l * 2 * channels;
+        float* coefficients = scratch.data() + (kLanes * 2 + l * 3) * channels;
+        rows.sum[l] = sums;
+        rows.product[l] = sums + channels;
+        rows.multiplier[l] = coefficients;
+        rows.addend[l] = coefficients + channels;
+        rows.mean[l] = coefficients + 2 * channels;
+        rows.dy[l] = dy + l * g.x_size();
+        rows.y[l] = kMaskByY ? y + l * g.x_size() : rows.dy[l];
+        if (block_in_scratch == block) continue;
+        const NormLane& lane = a.lane[static_cast<size_t>(kFork ? l : lane_of(block, g.blocks, a.lanes))];
+        norm_coefficients(g, lane, block, coefficients, coefficients + channels);
+        spread_groups(g, lane.mean.data() + block * g.groups, coefficients + 2 * channels);
+      }
+      block_in_scratch = block;
+
+      double* out = partial + unit * kLanes * 2 * channels;
+      std::fill_n(out, kLanes * 2 * channels, 0.0);
+      const int64_t begin = block * g.rows + g.rows * chunk / chunks;
+      const int64_t end = block * g.rows + g.rows * (chunk + 1) / chunks;
+      constexpr int64_t kFlush = 512;  // rows summed in f32
+      for (int64_t row = begin; row < end;) {
+        const int64_t stop = std::min(end, row + kFlush);
+        std::fill_n(scratch.data(), kLanes * 2 * channels, 0.0f);
+        for (; row + 4 <= stop; row += 4) reduce_rows<4, kFork, kMaskByY>(rows, row);
+        for (; row < stop; ++row) reduce_rows<1, kFork, kMaskByY>(rows, row);
+        for (int64_t i = 0; i < kLanes * 2 * channels; ++i) out[i] += static_cast<double>(scratch.data()[i]);
+      }
+    }
+  });
+}
+
+/// Rows of one block: dx = sum over lanes of multiplier g + slope x + constant. Lane 1 is there in a fork only.
+template <class T>
+struct GradientRows {
+  int64_t rows, channels;
+  const T* x;
+  const T* dy[2];
+  const T* y[2];
+  const float* multiplier[2];
+  const float* addend[2];
+  const float* slope;
+  const float* constant;
+  float floor;
+  T* dx;            // null = not wanted
+  T* dresidual[2];  // null = not wanted; in a fork with one pointer the lanes are added
+  bool stream, accumulate_dx, accumulate_dresidual, dresidual_is_dy;
+};
+
+/// kPlain: dx is overwritten and there is no gradient of a residual.
+template <class T, bool kFork, bool kMaskByY, bool kPlain>
+void gradient_rows(const GradientRows<T>& a) {
+  for (int64_t row = 0; row < a.rows; ++row) {
+    const int64_t offset = row * a.channels;
+    for_vectors(0, a.channels, [&](auto d, int64_t c) HWY_ATTR {
+      const int64_t i = offset + c;
+      const auto x = load(d, a.x + i);
+      const auto floor = hn::Set(d, a.floor);
+      auto dx = hn::MulAdd(x, load(d, a.slope + c), load(d, a.constant + c));
+      auto dresidual = hn::Zero(d);
+      for (int l = 0; l < (kFork ? 2 : 1); ++l) {
+        const auto g = masked<kMaskByY>(d, x, a.dy[l] + i, a.y[l] + i, a.multiplier[l] + c, a.addend[l] + c, floor);
+        dx = hn::MulAdd(g, load(d, a.multiplier[l] + c), dx);
+        if constexpr (!kPlain) {
+          dresidual = hn::Add(dresidual, a.dresidual_is_dy ? load(d, a.dy[l] + i) : g);
+          if (T* p = a.dresidual[l]; p != nullptr) {
+            store(d, a.accumulate_dresidual ? hn::Add(load(d, p + i), dresidual) : dresidual, p + i);
+            dresidual = hn::Zero(d);
+          }
+        }
+      }
+      if constexpr (!kPlain) {
+        if (a.dx == nullptr) return;
+        if (a.accumulate_dx) dx = hn::Add(load(d, a.dx + i), dx);
+      }
+      if (a.stream) stream_store(d, dx, a.dx + i);
+      else store(d, dx, a.dx + i);
+    });
+  }
+  if (a.stream) hwy::FlushStream();
+}
+
+template <class T, bool kFork, bool kMaskByY, bool kPlain>
+void gradient_typed(CpuStream& stream, const NormBackward& a, const float* slope, const float* constant) {
+  const NormGeometry& g = a.geometry;
+  const int64_t rows = g.blocks * g.rows, channels = g.channels;
+  const T* x = a.x.as<T>();
+  const T* dy = a.dy.as<T>();
+  const T* y = kMaskByY ? a.y.as<T>() : dy;
+  T* dx = a.dx ? a.dx.as<T>() : nullptr;
+  T* dresidual = a.dresidual ? a.dresidual.as<T>() : nullptr;
+  const bool half = dresidual != nullptr && a.dresidual.size != a.dy.size;
+  // Rows that share a row of the residual are walked by the same thread, the first part first.
+  const int64_t parts = half && !kFork ? 2 : 1;
+  const int64_t part_rows = rows / parts;
+  const bool streams = dx != nullptr && !a.accumulate_dx && can_stream(dx, channels, a.dx.size);
+  parallel_for(stream, part_rows, std::max<int64_t>(1, 16384 / channels), [&](int64_t begin, int64_t end) {
+    const Scratch<float> scratch(stream, parts * 6 * channels);
+    int64_t block_of_part[2] = {-1, -1};  // whose coefficients stand in scratch
+    const int64_t tile = std::max<int64_t>(1, 16384 / channels);
+    // From the last tile to the first: the sums have just read the rows from first to last.
+    for (int64_t last = end; last > begin; last = std::max(begin, last - tile)) {
+      const int64_t first = std::max(begin, last - tile);
+      for (int64_t part = 0; part < parts; ++part) {
+        float* coefficients = scratch.data() + part * 6 * channels;
+        for_blocks(g, part * part_rows + first, part * part_rows + last, [&](int64_t block, int64_t r0, int64_t r1) {
+          GradientRows<T> rows_of{.rows = r1 - r0, .channels = channels, .x = x + r0 * channels, .dy = {}, .y = {},
+                                  .multiplier = {}, .addend = {}, .slope = coefficients + 4 * channels,
+                                  .constant = coefficients + 5 * channels, .floor = floor_of(a.activation),
+                                  .dx = dx == nullptr ? nullptr : dx + r0 * channels, .dresidual = {},
+                                  .stream = streams, .accumulate_dx = a.accumulate_dx,
+                                  .accumulate_dresidual = a.accumulate_dresidual || part == 1,
+                                  .dresidual_is_dy = a.activation == NormActivation::kReluThenAdd};
+          const bool fresh = block_of_part[part] != block;
+          for (int l = 0; l < (kFork ? 2 : 1); ++l) {
+            float* multiplier = coefficients + l * 2 * channels;
+            float* addend = multiplier + channels;
+            if (fresh)
+              norm_coefficients(g, a.lane[static_cast<size_t>(kFork ? l : lane_of(block, g.blocks, a.lanes))], block,
+                                multiplier, addend);
+            rows_of.multiplier[l] = multiplier;
+            rows_of.addend[l] = addend;
+            const int64_t y_row = l * rows + r0;
+            rows_of.dy[l] = dy + y_row * channels;
+            rows_of.y[l] = y + y_row * channels;
+            // A half residual of a fork is written once, after the second lane.
+            if (dresidual != nullptr && !(half && kFork && l == 0))
+              rows_of.dresidual[l] = dresidual + (half ? r0 - part * part_rows : y_row) * channels;
+          }
+          if (fresh) {
+            spread_groups(g, slope + block * g.groups, coefficients + 4 * channels);
+            spread_groups(g, constant + block * g.groups, coefficients + 5 * channels);
+            block_of_part[part] = block;
+          }
+          gradient_rows<T, kFork, kMaskByY, kPlain>(rows_of);
+        });
+      }
+    }
+  });
+}
+
+/// Calls f(T, fork, mask_by_y) with the three as types.
+template <class F>
+void visit_kernel(const NormBackward& a, F&& f) {
+  const bool mask_by_y = a.activation == NormActivation::kRelu && a.has_residual;
+  visit_storage(a.x.dtype, [&](auto zero) {
+    if (a.fork) mask_by_y ? f(zero, std::true_type(), std::true_type()) : f(zero, std::true_type(), std::false_type());
+    else mask_by_y ? f(zero, std::false_type(), std::true_type()) : f(zero, std::false_type(), std::false_type());
+  });
+}
+
+void reduce(CpuStream& stream, const NormBackward& a, int64_t chunks, double* partial) {
+  visit_kernel(a, [&](auto zero, auto fork, auto mask_by_y) {
+    reduce_typed<decltype(zero), fork.value, mask_by_y.value>(stream, a, chunks, partial);
+  });
+}
+
+void gradient(CpuStream& stream, const NormBackward& a, const float* slope, const float* constant) {
+  visit_kernel(a, [&](auto zero, auto fork, auto mask_by_y) {
+    using T = decltype(zero);
+    if (a.dresidual || !a.dx || a.accumulate_dx)
+      gradient_typed<T, fork.value, mask_by_y.value, false>(stream, a, slope, constant);
+    else
+      gradient_typed<T, fork.value, mask_by_y.value, true>(stream, a, slope, constant);
+  });
+}
+
+}  // namespace
+}  // namespace passnorm::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace passnorm::kernels {
+namespace {
+
+HWY_EXPORT(reduce);
+HWY_EXPORT(gradient);
+
+/// Groups [first, last) of a block: adds the chunks' sums into the first chunk's, turns g (x - mean) into g xhat there,
+/// and finds the slope and constant of dx unless the statistics are fixed.
+void finish_groups(const NormBackward& a, int64_t block, int64_t first, int64_t last, int64_t chunks, double* partial,
+                   float* slope, float* constant) {
+  const NormGeometry& g = a.geometry;
+  const int64_t channels = g.channels, width = channels / g.groups;
+  const int lanes = a.fork ? 2 : 1;
+  double* sums = partial + block * chunks * lanes * 2 * channels;
+  for (int64_t k = 1; k < chunks; ++k)
+    for (int64_t row = 0; row < lanes * 2; ++row) {
+      double* to = sums + row * channels;
+      const double* from = to + k * lanes * 2 * channels;
+      for (int64_t c = first * width; c < last * width; ++c) to[c] += from[c];
+    }
+  for (int64_t i = first; i < last; ++i) {
+    const int64_t at = block * g.groups + i;
+    double s1 = 0, s2 = 0;  // sums of scale g and of scale g xhat
+    for (int l = 0; l < lanes; ++l) {
+      const NormLane& lane = a.lane[static_cast<size_t>(a.fork ? l : lane_of(block, g.blocks, a.lanes))];
+      const double rstd = static_cast<double>(lane.rstd[static_cast<size_t>(at)]);
+      double* sum = sums + l * 2 * channels;
+      for (int64_t c = i * width; c < (i + 1) * width; ++c) {
+        const double scale = lane.scale.empty() ? 1.0 : static_cast<double>(lane.scale[static_cast<size_t>(c)]);
+        sum[channels + c] *= rstd;
+        s1 += scale * sum[c];
+        s2 += scale * sum[channels + c];
+      }
+    }
+    if (a.fixed_statistics) continue;
+    const NormLane& lane = a.lane[static_cast<size_t>(a.fork ? 0 : lane_of(block, g.blocks, a.lanes))];
+    const double mean = static_cast<double>(lane.mean[static_cast<size_t>(at)]);
+    const double rstd = static_cast<double>(lane.rstd[static_cast<size_t>(at)]);
+    const double count = static_cast<double>(g.group_size());
+    const double factor = -rstd * rstd * s2 / count;
+    slope[at] = static_cast<float>(factor);
+    constant[at] = static_cast<float>(-rstd * s1 / count - factor * mean);
+  }
+}
+
+/// dscale and dshift of channels [first, last): the sum over the lane's blocks.
+void finish_affine(const NormBackward& a, int64_t first, int64_t last, int64_t chunks, const double* partial) {
+  const NormGeometry& g = a.geometry;
+  const int64_t channels = g.channels;
+  const int lanes = a.fork ? 2 : 1;
+  constexpr int64_t kStep = 128;
+  for (; first < last; first += kStep) {
+    const int64_t count = std::min(kStep, last - first);
+    double dscale[2][kStep] = {}, dshift[2][kStep] = {};
+    for (int64_t block = 0; block < g.blocks; ++block)
+      for (int l = 0; l < lanes; ++l) {
+        const auto lane = static_cast<size_t>(a.fork ? l : lane_of(block, g.blocks, a.lanes));
+        const double* sum = partial + (block * chunks * lanes + l) * 2 * channels + first;
+        for (int64_t c = 0; c < count; ++c) {
+          dshift[lane][c] += sum[c];
+          dscale[lane][c] += sum[channels + c];
+        }
+      }
+    const auto put = [&](std::span<float> out, const double* value) {
+      if (out.empty()) return;
+      for (int64_t c = 0; c < count; ++c) {
+        float& to = out[static_cast<size_t>(first + c)];
+        to = static_cast<float>(a.accumulate_affine ? static_cast<double>(to) + value[c] : value[c]);
+      }
+    };
+    for (size_t l = 0; l < static_cast<size_t>(a.lanes); ++l) {
+      put(a.dscale[l], dscale[l]);
+      put(a.dshift[l], dshift[l]);
+    }
+  }
+}
+
+void check(const NormBackward& a) {
+  const NormGeometry& g = a.geometry;
+  PASSNORM_CHECK(a.lanes == 1 || a.lanes == 2, a.lanes, " lanes");
+  PASSNORM_CHECK(!a.fork || a.lanes == 2, "a fork has two lanes");
+  PASSNORM_CHECK(a.fork || a.lanes == 1 || g.blocks % 2 == 0, g.blocks, " blocks do not divide into two lanes");
+  PASSNORM_CHECK(a.x.size == g.x_size() && a.dy.size == a.x.size * (a.fork ? 2 : 1) && (!a.dx || a.dx.size == a.x.size),
+                 "x has ", a.x.size, " elements, dx ", a.dx.size, ", dy ", a.dy.size, ", the geometry ", g.x_size());
+  PASSNORM_CHECK(a.activation != NormActivation::kRelu || !a.has_residual || a.y.size == a.dy.size,
+                 "relu(u + residual) needs y; it has ", a.y.size, " elements, dy ", a.dy.size);
+  PASSNORM_CHECK(!a.dresidual || a.dresidual.size == a.dy.size ||
+                     (a.dresidual.size * 2 == a.dy.size && (a.fork || g.blocks * g.rows % 2 == 0)),
+                 "dresidual has ", a.dresidual.size, " elements, dy ", a.dy.size);
+  for (size_t l = 0; l < static_cast<size_t>(a.lanes); ++l) {
+    check_lane(g, a.lane[l]);
+    const auto channels = static_cast<size_t>(g.channels);
+    PASSNORM_CHECK((a.dscale[l].empty() || a.dscale[l].size() == channels) &&
+                       (a.dshift[l].empty() || a.dshift[l].size() == channels),
+                   "dscale [", a.dscale[l].size(), "] and dshift [", a.dshift[l].size(), "] of ", channels, " channels");
+  }
+}
+
+}  // namespace
+
+void norm_backward(CpuStream& stream, const NormBackward& a) {
+  check(a);
+  const NormGeometry& g = a.geometry;
+  const int64_t chunks = norm_chunks(g), width = g.channels / g.groups;
+  const int64_t lanes = a.fork ? 2 : 1;
+  bool affine = false;
+  for (size_t l = 0; l < static_cast<size_t>(a.lanes); ++l) affine |= !a.dscale[l].empty() || !a.dshift[l].empty();
+  const bool statistics = a.dx && !a.fixed_statistics;
+
+  const Scratch<float> terms(stream, 2 * g.statistics());
+  float* slope = terms.data();
+  float* constant = slope + g.statistics();
+  std::fill_n(slope, 2 * g.statistics(), 0.0f);
+  if (affine || statistics) {
+    const Scratch<double> partial(stream, g.blocks * chunks * lanes * 2 * g.channels);
+    HWY_DYNAMIC_DISPATCH(reduce)(stream, a, chunks, partial.data());
+    parallel_for(stream, g.statistics(), std::max<int64_t>(1, 8192 / (chunks * width)), [&](int64_t first, int64_t last) {
+      while (first < last) {
+        const int64_t block = first / g.groups, end = std::min(last, (block + 1) * g.groups);
+        finish_groups(a, block, first - block * g.groups, end - block * g.groups, chunks, partial.data(), slope, constant);
+        first = end;
+      }
+    });
+    if (affine)
+      parallel_for(stream, g.channels, std::max<int64_t>(1, 8192 / g.blocks), [&](int64_t first, int64_t last) {
+        finish_affine(a, first, last, chunks, partial.data());
+      });
+  }
+  if (a.dx || a.dresidual) HWY_DYNAMIC_DISPATCH(gradient)(stream, a, slope, constant);
+}
+
+}  // namespace passnorm::kernels
+#endif  // HWY_ONCE

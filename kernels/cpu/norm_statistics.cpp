@@ -1,0 +1,156 @@
+#include <cmath>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/norm_statistics.cpp"
+#include "hwy/foreach_target.h"
+
+#include "kernels/cpu/norm_blocks.hpp"
+#include "kernels/cpu/scratch.hpp"
+#include "kernels/cpu/simd-inl.hpp"
+#include "kernels/runtime/parallel.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace passnorm::kernels::HWY_NAMESPACE {
+namespace {
+
+/// sum += sum of kRows rows of (x - shift), square += sum of their squares.
+template <int kRows, class T>
+HWY_INLINE void add_rows(const T* HWY_RESTRICT x, const float* HWY_RESTRICT shift, int64_t channels,
+                         float* HWY_RESTRICT sum, float* HWY_RESTRICT square) {
+  for_vectors(0, channels, [&](auto d, int64_t c) HWY_ATTR {
+    const auto origin = load(d, shift + c);
+    auto s = hn::Sub(load(d, x + c), origin);
+    auto q = hn::Mul(s, s);
+    for (int r = 1; r < kRows; ++r) {
+      const auto v = hn::Sub(load(d, x + r * channels + c), origin);
+      s = hn::Add(s, v);
+      q = hn::MulAdd(v, v, q);
+    }
+    store(d, hn::Add(load(d, sum + c), s), sum + c);
+    store(d, hn::Add(load(d, square + c), q), square + c);
+  });
+}
+
+/// Mean and sum of squared deviations per channel of `rows` rows.
+template <class T>
+void reduce_chunk(const T* x, int64_t rows, int64_t channels, float* scratch, double* mean, double* deviation) {
+  float* shift = scratch;  // the first row: near the mean, so the squares do not cancel
+  float* sum = shift + channels;
+  float* square = sum + channels;
+  for (int64_t c = 0; c < channels; ++c) shift[c] = static_cast<float>(x[c]);
+  std::fill_n(mean, channels, 0.0);
+  std::fill_n(deviation, channels, 0.0);
+  constexpr int64_t kFlush = 512;  // rows summed in f32
+  for (int64_t first = 0; first < rows; first += kFlush) {
+    const int64_t last = std::min(rows, first + kFlush);
+    std::fill_n(sum, 2 * channels, 0.0f);
+    int64_t r = first;
+    for (; r + 4 <= last; r += 4) add_rows<4>(x + r * channels, shift, channels, sum, square);
+    for (; r < last; ++r) add_rows<1>(x + r * channels, shift, channels, sum, square);
+    for (int64_t c = 0; c < channels; ++c) {
+      mean[c] += static_cast<double>(sum[c]);
+      deviation[c] += static_cast<double>(square[c]);
+    }
+  }
+  const double inverse = 1.0 / static_cast<double>(rows);
+  for (int64_t c = 0; c < channels; ++c) {
+    const double offset = mean[c] * inverse;
+    deviation[c] = std::max(0.0, deviation[c] - mean[c] * offset);
+    mean[c] = static_cast<double>(shift[c]) + offset;
+  }
+}
+
+template <class T>
+void reduce_chunks(CpuStream& stream, const NormGeometry& g, const T* x, int64_t chunks, double* partial) {
+  const int64_t channels = g.channels;
+  parallel_for(stream, g.blocks * chunks, std::max<int64_t>(1, (chunks << 14) / (g.rows * channels)),
+               [&](int64_t first, int64_t last) {
+    const Scratch<float> scratch(stream, 3 * channels);
+    for (int64_t unit = first; unit < last; ++unit) {
+      const int64_t block = unit / chunks, chunk = unit % chunks;
+      const int64_t begin = g.rows * chunk / chunks, end = g.rows * (chunk + 1) / chunks;
+      double* mean = partial + unit * 2 * channels;
+      reduce_chunk(x + (block * g.rows + begin) * channels, end - begin, channels, scratch.data(), mean,
+                   mean + channels);
+    }
+  });
+}
+
+void statistics(CpuStream& stream, const NormStatistics& a, int64_t chunks, double* partial) {
+  visit_storage(a.x.dtype, [&](auto zero) {
+    reduce_chunks(stream, a.geometry, a.x.as<decltype(zero)>(), chunks, partial);
+  });
+}
+
+}  // namespace
+}  // namespace passnorm::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace passnorm::kernels {
+namespace {
+
+HWY_EXPORT(statistics);
+
+/// Adds chunk b (of rows_b rows) to chunk a (of rows_a): Chan, Golub and LeVeque 1979.
+void merge(int64_t rows_a, double* mean_a, double* deviation_a, int64_t rows_b, const double* mean_b,
+           const double* deviation_b, int64_t first, int64_t last) {
+  const double n = static_cast<double>(rows_a + rows_b);
+  const double share = static_cast<double>(rows_b) / n;
+  const double weight = static_cast<double>(rows_a) * share;
+  for (int64_t c = first; c < last; ++c) {
+    const double delta = mean_b[c] - mean_a[c];
+    mean_a[c] += delta * share;
+    deviation_a[c] += deviation_b[c] + delta * delta * weight;
+  }
+}
+
+}  // namespace
+
+void norm_statistics(CpuStream& stream, const NormStatistics& a) {
+  const NormGeometry& g = a.geometry;
+  const auto count = static_cast<size_t>(g.statistics());
+  PASSNORM_CHECK(g.x_size() > 0 && a.x.size == g.x_size(), "x has ", a.x.size, " elements, the geometry ", g.x_size());
+  PASSNORM_CHECK(a.mean.size() == count && a.rstd.size() == count && (a.var.empty() || a.var.size() == count), "mean [",
+                 a.mean.size(), "], rstd [", a.rstd.size(), "] and var [", a.var.size(), "] of ", count, " statistics");
+  const int64_t chunks = norm_chunks(g), channels = g.channels, width = channels / g.groups;
+  const Scratch<double> partial(stream, g.blocks * chunks * 2 * channels);
+  HWY_DYNAMIC_DISPATCH(statistics)(stream, a, chunks, partial.data());
+
+  const auto finish_groups = [&](int64_t block, int64_t first, int64_t last) {
+    double* mean = partial.data() + block * chunks * 2 * channels;
+    double* deviation = mean + channels;
+    for (int64_t k = 1; k < chunks; ++k) {
+      const int64_t begin = g.rows * k / chunks, end = g.rows * (k + 1) / chunks;
+      const double* next = mean + k * 2 * channels;
+      merge(begin, mean, deviation, end - begin, next, next + channels, first * width, last * width);
+    }
+    for (int64_t i = first; i < last; ++i) {
+      const double* m = mean + i * width;
+      const double* q = deviation + i * width;
+      double group_mean = 0, group_deviation = 0;
+      for (int64_t c = 0; c < width; ++c) group_mean += m[c];
+      group_mean /= static_cast<double>(width);
+      for (int64_t c = 0; c < width; ++c) {
+        const double delta = m[c] - group_mean;
+        group_deviation += q[c] + static_cast<double>(g.rows) * delta * delta;
+      }
+      const double var = group_deviation / static_cast<double>(g.group_size());
+      const auto out = static_cast<size_t>(block * g.groups + i);
+      a.mean[out] = static_cast<float>(group_mean);
+      a.rstd[out] = static_cast<float>(1.0 / std::sqrt(var + static_cast<double>(a.eps)));
+      if (!a.var.empty()) a.var[out] = static_cast<float>(var);
+    }
+  };
+  const int64_t grain = std::max<int64_t>(1, 8192 / (chunks * width));
+  parallel_for(stream, g.statistics(), grain, [&](int64_t first, int64_t last) {
+    while (first < last) {
+      const int64_t block = first / g.groups, end = std::min(last, (block + 1) * g.groups);
+      finish_groups(block, first - block * g.groups, end - block * g.groups);
+      first = end;
+    }
+  });
+}
+
+}  // namespace passnorm::kernels
+#endif  // HWY_ONCE
