@@ -23,7 +23,7 @@ void require_sodium() {
 
 void random_bytes(std::span<uint8_t> bytes) {
   require_sodium();
-  randombytes_buf(bytes.data(), bytes.size());
+  if (!bytes.empty()) randombytes_buf(bytes.data(), bytes.size());
 }
 
 void wipe(std::span<uint8_t> bytes) { sodium_memzero(bytes.data(), bytes.size()); }
@@ -138,6 +138,7 @@ std::vector<uint32_t> keyed_stream_u32(const Secret32& key, std::string_view dom
   wipe(derived);
   constexpr uint8_t kNonce[crypto_stream_chacha20_ietf_NONCEBYTES] = {};
   std::vector<uint32_t> words(static_cast<size_t>(n));
+  if (words.empty()) return words;
   crypto_stream_chacha20_ietf(reinterpret_cast<uint8_t*>(words.data()),
                               words.size() * sizeof(uint32_t), kNonce, stream_key.bytes().data());
   return words;
@@ -152,6 +153,7 @@ std::string to_hex(std::span<const uint8_t> bytes) {
 
 std::vector<uint8_t> from_hex(std::string_view what, std::string_view text, size_t bytes) {
   std::vector<uint8_t> out(bytes);
+  if (text.empty() && out.empty()) return out;
   if (text.size() != 2 * bytes || sodium_hex2bin(out.data(), out.size(), text.data(), text.size(),
                                                  nullptr, nullptr, nullptr) != 0)
     fail(Fault::kInput, what, ": expected ", 2 * bytes, " hexadecimal digits");

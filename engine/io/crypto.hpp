@@ -62,10 +62,10 @@ class Secret32 {
   std::array<uint8_t, 32> bytes_{};
 };
 
+/// Bytes in one piece, but no literal: that is text, without its terminating zero.
 template <class R>
-concept ByteRange = std::ranges::contiguous_range<R> &&
-                        sizeof(std::ranges::range_value_t<R>) == 1 &&
-                    !std::is_array_v<R>;  // a literal is text: without its terminating zero
+concept ByteRange = std::ranges::contiguous_range<R> && !std::is_array_v<R> &&
+                    (sizeof(std::ranges::range_value_t<R>) == 1);
 
 /// One part of a message: text, bytes or an unsigned integer. Refers to what it was made from: for
 /// arguments, not for keeping.

@@ -99,6 +99,7 @@ TEST(Crypto, KeyedStream) {
   const auto fewer =
       keyed_stream_u32(Secret32(kKeyBytes), "passnorm-test/stream", "conv1.gamma", 17);
   EXPECT_TRUE(std::ranges::equal(fewer, std::span(words).first(17)));
+  EXPECT_TRUE(keyed_stream_u32(Secret32(kKeyBytes), "passnorm-test/stream", "", 0).empty());
   EXPECT_NE(keyed_stream_u32(Secret32(kKeyBytes), "passnorm-test/stream", "conv1.beta", 40), words);
   EXPECT_NE(keyed_stream_u32(Secret32(kKeyBytes), "passnorm-test/other", "conv1.gamma", 40), words);
 }
