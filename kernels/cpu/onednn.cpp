@@ -1,38 +1,27 @@
 #include "kernels/cpu/onednn.hpp"
 
+#include <cstddef>
+
+#include "kernels/cpu/scratch.hpp"
+
 namespace passnorm::kernels {
 namespace {
 
 constexpr size_t kAlignment = 64;
 
-/// Memory of the stream's pool, for the length of a scope.
-class Workspace {
- public:
-  Workspace(MemoryPool& pool, size_t bytes) : pool_(pool), bytes_(bytes), data_(bytes ? pool.allocate(bytes) : nullptr) {}
-  ~Workspace() {
-    if (data_ != nullptr) pool_.release(data_, bytes_);
-  }
-  Workspace(const Workspace&) = delete;
-  Workspace& operator=(const Workspace&) = delete;
-  void* at(size_t offset) const { return static_cast<std::byte*>(data_) + offset; }
-
- private:
-  MemoryPool& pool_;
-  size_t bytes_;
-  void* data_;
-};
-
 }  // namespace
 
-Plan::Plan(const dnnl::engine& engine, dnnl::primitive primitive, const dnnl::memory::desc& scratchpad,
-           const std::vector<Operand>& operands)
+Plan::Plan(const dnnl::engine& engine, dnnl::primitive primitive,
+           const dnnl::memory::desc& scratchpad, const std::vector<Operand>& operands)
     : primitive_(std::move(primitive)) {
   auto reserve = [&](const dnnl::memory::desc& desc) {
     const size_t offset = workspace_;
     workspace_ += (desc.get_size() + kAlignment - 1) / kAlignment * kAlignment;
     return offset;
   };
-  auto without_buffer = [&](const dnnl::memory::desc& desc) { return dnnl::memory(desc, engine, DNNL_MEMORY_NONE); };
+  auto without_buffer = [&](const dnnl::memory::desc& desc) {
+    return dnnl::memory(desc, engine, DNNL_MEMORY_NONE);
+  };
   for (const Operand& operand : operands) {
     const bool is_input = operand.role == Operand::Role::kInput;
     Port port{operand.argument, without_buffer(operand.given), {}, {}, is_input, 0};
@@ -45,8 +34,10 @@ Plan::Plan(const dnnl::engine& engine, dnnl::primitive primitive, const dnnl::me
         sum.append_sum();
         attributes.set_post_ops(sum);
       }
-      const auto& [from, to] = is_input ? std::tie(operand.given, operand.wanted) : std::tie(operand.wanted, operand.given);
-      port.reorder = dnnl::reorder(dnnl::reorder::primitive_desc(engine, from, engine, to, attributes));
+      const auto& [from, to] = is_input ? std::tie(operand.given, operand.wanted)
+                                        : std::tie(operand.wanted, operand.given);
+      port.reorder =
+          dnnl::reorder(dnnl::reorder::primitive_desc(engine, from, engine, to, attributes));
     }
     ports_.push_back(std::move(port));
   }
@@ -56,20 +47,21 @@ Plan::Plan(const dnnl::engine& engine, dnnl::primitive primitive, const dnnl::me
 
 void Plan::run(CpuStream& stream, std::initializer_list<Data> data) {
   dnnl::stream& queue = stream.vendor().stream;
-  const Workspace workspace(*stream.memory(), workspace_);
+  const Scratch<std::byte> workspace(stream, static_cast<int64_t>(workspace_));
   std::unordered_map<int, dnnl::memory> arguments;
   for (Port& port : ports_) {
     for (const Data& d : data)
       if (d.argument == port.argument) port.given.set_data_handle(d.data, queue);
-    PASSNORM_CHECK(port.given.get_data_handle() != nullptr, "no buffer for argument ", port.argument);
+    PASSNORM_CHECK(port.given.get_data_handle() != nullptr, "no buffer for argument ",
+                   port.argument);
     if (port.wanted) {
-      port.wanted.set_data_handle(workspace.at(port.offset), queue);
+      port.wanted.set_data_handle(workspace.data() + port.offset, queue);
       if (port.is_input) port.reorder.execute(queue, port.given, port.wanted);
     }
     arguments.emplace(port.argument, port.wanted ? port.wanted : port.given);
   }
   if (scratchpad_.get_desc().get_size() > 0) {
-    scratchpad_.set_data_handle(workspace.at(scratchpad_offset_), queue);
+    scratchpad_.set_data_handle(workspace.data() + scratchpad_offset_, queue);
     arguments.emplace(DNNL_ARG_SCRATCHPAD, scratchpad_);
   }
   primitive_.execute(queue, arguments);
@@ -80,12 +72,18 @@ void Plan::run(CpuStream& stream, std::initializer_list<Data> data) {
 
 dnnl::memory::data_type dnnl_type(DType dtype) {
   switch (dtype) {
-    case DType::kF32: return dnnl::memory::data_type::f32;
-    case DType::kBF16: return dnnl::memory::data_type::bf16;
-    default: fail(Fault::kMachine, "convolution on the CPU computes in f32 or bf16, not in ", name_of(dtype));
+    case DType::kF32:
+      return dnnl::memory::data_type::f32;
+    case DType::kBF16:
+      return dnnl::memory::data_type::bf16;
+    default:
+      fail(Fault::kMachine, "convolution on the CPU computes in f32 or bf16, not in ",
+           name_of(dtype));
   }
 }
 
-bool is_reference(const std::string& implementation) { return implementation.find("ref") != std::string::npos; }
+bool is_reference(const std::string& implementation) {
+  return implementation.find("ref") != std::string::npos;
+}
 
 }  // namespace passnorm::kernels

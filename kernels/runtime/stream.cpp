@@ -8,8 +8,10 @@ namespace passnorm {
 
 // omp_get_num_procs counts the cores that this process may run on, not those of the machine.
 CpuStream::CpuStream(int threads)
-    : Stream(Device::cpu(), std::make_shared<MemoryPool>()), threads_(threads > 0 ? threads : omp_get_num_procs()) {
-  if (threads < 0) fail(Fault::kUsage, "threads must be 1 or more, or 0 for all cores, not ", threads);
+    : Stream(Device::cpu(), std::make_shared<MemoryPool>()),
+      threads_(threads > 0 ? threads : omp_get_num_procs()) {
+  if (threads < 0)
+    fail(Fault::kUsage, "threads must be 1 or more, or 0 for all cores, not ", threads);
   vendor_ = std::make_unique<Vendor>();
 }
 
@@ -17,7 +19,8 @@ CpuStream::~CpuStream() = default;
 
 std::unique_ptr<Stream> make_stream(Device device, int threads) {
   if (device.kind != Device::Kind::kCpu)
-    fail(Fault::kMachine, device.name(), " was asked for, but this build knows the CPU only; use --device cpu");
+    fail(Fault::kMachine, device.name(),
+         " was asked for, but this build knows the CPU only; use --device cpu");
   return std::make_unique<CpuStream>(threads);
 }
 
