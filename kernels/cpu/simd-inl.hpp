@@ -65,7 +65,7 @@ HWY_INLINE hn::Vec<D> load(D d, const T* p) {
 
 /// v as 16-bit storage of type T, rounded to nearest even.
 template <class T, class D>
-HWY_INLINE auto narrow(D d, hn::Vec<D> v) {
+HWY_INLINE auto narrow([[maybe_unused]] D d, hn::Vec<D> v) {
   const hn::Rebind<uint16_t, D> d16;
   if constexpr (std::is_same_v<T, bfloat16>) {
     const hn::Rebind<uint32_t, D> d32;
