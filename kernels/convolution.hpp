@@ -30,7 +30,7 @@ struct ConvForward {
   ConvGeometry geometry;
   ConstView x;     ///< [N, H, W, C]
   ConstView w;     ///< [O, KH, KW, C]
-  ConstView bias;  ///< [O] or empty
+  ConstView bias{};  ///< [O] or empty
   View y;          ///< [N, OH, OW, O]
 };
 void conv_forward(CpuStream& stream, const ConvForward& a);
@@ -50,7 +50,7 @@ struct ConvBackwardWeight {
   ConstView x;              ///< [N, H, W, C]
   ConstView dy;             ///< [N, OH, OW, O]
   View dw;                  ///< [O, KH, KW, C]
-  View dbias;               ///< [O] or empty
+  View dbias{};             ///< [O] or empty
   bool accumulate = false;  ///< add to dw and dbias
 };
 void conv_backward_weight(CpuStream& stream, const ConvBackwardWeight& a);

@@ -49,7 +49,7 @@ void relu(CpuStream& stream, const Relu& a);
 /// dx = dy where y > 0 (y a result of relu), else 0; dx may have half of dy's elements: then it gets the sum of both halves.
 /// y empty: everything passes.
 struct ReluBackward {
-  ConstView y;              ///< [n], or empty
+  ConstView y{};            ///< [n], or empty
   ConstView dy;             ///< [n]
   View dx;                  ///< [n] or [n / 2]
   bool accumulate = false;  ///< add to dx

@@ -21,7 +21,7 @@ struct CrossEntropy {
   float weight = 1;                   ///< factor of the gradient (loss scaling)
   std::span<float> loss;              ///< [lanes]
   std::span<int32_t> hits;            ///< [lanes]
-  std::span<float> dlogits;           ///< [lanes, N, K]; empty = not wanted
+  std::span<float> dlogits{};         ///< [lanes, N, K]; empty = not wanted
 };
 void cross_entropy(CpuStream& stream, const CrossEntropy& a);
 

@@ -41,7 +41,7 @@ struct NormStatistics {
   ConstView x;               ///< [B, R, C] f32 | bf16 | f16
   std::span<float> mean;     ///< [B, G]
   std::span<float> rstd;     ///< [B, G]
-  std::span<float> var;      ///< [B, G] biased variance, or empty
+  std::span<float> var{};    ///< [B, G] biased variance, or empty
   float eps = 1e-5f;
 };
 void norm_statistics(CpuStream& stream, const NormStatistics& a);
@@ -78,8 +78,8 @@ enum class NormActivation {
 struct NormLane {
   std::span<const float> mean;   ///< [B, G]
   std::span<const float> rstd;   ///< [B, G]
-  std::span<const float> scale;  ///< [C]
-  std::span<const float> shift;  ///< [C]
+  std::span<const float> scale{};  ///< [C]
+  std::span<const float> shift{};  ///< [C]
 };
 
 /// How the rows of x, y and lanes belong together.
@@ -93,8 +93,8 @@ struct NormApply {
   bool fork = false;
   NormActivation activation = NormActivation::kIdentity;
   ConstView x;                        ///< [B, R, C]
-  ConstView residual;                 ///< empty, or as many rows as y, or half (then both lanes read the same rows)
-  std::array<NormLane, 2> lane;
+  ConstView residual{};               ///< empty, or as many rows as y, or half (then both lanes read the same rows)
+  std::array<NormLane, 2> lane{};
   View y;                             ///< [B, R, C], in a fork [2, B, R, C]
 };
 void norm_apply(CpuStream& stream, const NormApply& a);
@@ -110,16 +110,16 @@ struct NormBackward {
   NormActivation activation = NormActivation::kIdentity;
   bool fixed_statistics = false;
   ConstView x;                        ///< as in apply
-  ConstView y;                        ///< result of apply; needed for kRelu with a residual only
+  ConstView y{};                      ///< result of apply; needed for kRelu with a residual only
   bool has_residual = false;
   ConstView dy;                       ///< as y
-  std::array<NormLane, 2> lane;       ///< as in apply
-  std::array<std::span<float>, 2> dscale;  ///< [C] each, or empty
-  std::array<std::span<float>, 2> dshift;  ///< [C] each, or empty
+  std::array<NormLane, 2> lane{};       ///< as in apply
+  std::array<std::span<float>, 2> dscale{};  ///< [C] each, or empty
+  std::array<std::span<float>, 2> dshift{};  ///< [C] each, or empty
   bool accumulate_affine = false;     ///< add to dscale and dshift
-  View dx;                            ///< as x, or empty
+  View dx{};                          ///< as x, or empty
   bool accumulate_dx = false;         ///< add to dx
-  View dresidual;                     ///< as residual in apply, or empty: g (kRelu, kIdentity) or dy (kReluThenAdd);
+  View dresidual{};                   ///< as residual in apply, or empty: g (kRelu, kIdentity) or dy (kReluThenAdd);
                                       ///< a residual of half the rows gets the sum of the lanes
   bool accumulate_dresidual = false;  ///< add to dresidual
 };

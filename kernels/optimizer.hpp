@@ -12,7 +12,7 @@ namespace passnorm::kernels {
 struct SgdStep {
   std::span<float> w;              ///< [P]
   std::span<const float> g;        ///< [P]
-  std::span<float> momentum_buffer;  ///< [P], or empty when momentum is 0
+  std::span<float> momentum_buffer{};  ///< [P], or empty when momentum is 0
   float lr = 0.01f;
   float momentum = 0.9f;
   float weight_decay = 0;

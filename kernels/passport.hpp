@@ -50,8 +50,8 @@ struct PassportReadBackward {
   std::span<const PassportSite> sites;
   std::span<const float> draw;      ///< [sum 2 O]
   std::span<float* const> dw;       ///< per site [O, K]: added to; null = not wanted
-  std::span<float* const> dbias;    ///< per site [O]: added to; null = none
-  std::span<float* const> dm;       ///< per site [2, K]: overwritten; an empty span or null = not wanted
+  std::span<float* const> dbias{};  ///< per site [O]: added to; null = none
+  std::span<float* const> dm{};     ///< per site [2, K]: overwritten; an empty span or null = not wanted
 };
 void passport_read_backward(CpuStream& stream, const PassportReadBackward& a);
 
@@ -78,8 +78,8 @@ struct GateBackward {
   std::span<const float> hidden;   ///< [sum 2 hidden], from the forward call
   std::span<const float> dused;    ///< [sum 2 C]
   std::span<float> draw;           ///< [sum 2 C]: added to
-  std::span<float* const> da1;     ///< per site [hidden, C]: added to; null = not wanted
-  std::span<float* const> da2;     ///< per site [C, hidden]: added to; null = not wanted
+  std::span<float* const> da1{};   ///< per site [hidden, C]: added to; null = not wanted
+  std::span<float* const> da2{};   ///< per site [C, hidden]: added to; null = not wanted
 };
 void gate_backward(CpuStream& stream, const GateBackward& a);
 
@@ -98,7 +98,7 @@ struct SignLoss {
   float decay = 1e-5f;
   std::span<float> loss;           ///< [sites]
   std::span<int32_t> matched;      ///< [sites]
-  std::span<float> draw;           ///< [sum 2 C]: dloss/draw * weight is added; empty = not wanted
+  std::span<float> draw{};         ///< [sum 2 C]: dloss/draw * weight is added; empty = not wanted
   float weight = 1;                ///< factor of the gradient (loss scaling)
 };
 void sign_loss(CpuStream& stream, const SignLoss& a);

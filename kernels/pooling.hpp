@@ -38,7 +38,7 @@ struct GlobalPoolForward {
   int64_t n = 1, s = 1, c = 1;
   ConstView x;                     ///< [N, S, C]
   View y;                          ///< [N, C]
-  std::span<int32_t> argmax;       ///< [N, C]: empty for the mean; the first of equal values wins
+  std::span<int32_t> argmax{};     ///< [N, C]: empty for the mean; the first of equal values wins
 };
 void global_mean_forward(CpuStream& stream, const GlobalPoolForward& a);
 void global_max_forward(CpuStream& stream, const GlobalPoolForward& a);
@@ -46,7 +46,7 @@ void global_max_forward(CpuStream& stream, const GlobalPoolForward& a);
 struct GlobalPoolBackward {
   int64_t n = 1, s = 1, c = 1;
   ConstView dy;                          ///< [N, C]
-  std::span<const int32_t> argmax;       ///< from forward; empty for the mean
+  std::span<const int32_t> argmax{};     ///< from forward; empty for the mean
   View dx;                               ///< [N, S, C]
   bool accumulate = false;               ///< add to dx
 };
