@@ -70,11 +70,11 @@ HWY_INLINE auto narrow([[maybe_unused]] D d, hn::Vec<D> v) {
   if constexpr (std::is_same_v<T, bfloat16>) {
     const hn::Rebind<uint32_t, D> d32;
     const auto u = hn::BitCast(d32, v);
-    const auto high = hn::ShiftRight<16>(u);
-    const auto odd = hn::And(high, hn::Set(d32, 1));
-    const auto rounded = hn::ShiftRight<16>(hn::Add(u, hn::Add(odd, hn::Set(d32, 0x7fff))));
-    const auto nan = hn::RebindMask(d32, hn::Ne(v, v));
-    return hn::TruncateTo(d16, hn::IfThenElse(nan, hn::Or(high, hn::Set(d32, 0x40)), rounded));
+    const auto odd = hn::And(hn::ShiftRight<16>(u), hn::Set(d32, 1));
+    const auto rounded = hn::Add(hn::Add(u, odd), hn::Set(d32, 0x7fff));
+    const auto quiet = hn::Or(u, hn::Set(d32, 0x400000));  // rounding could turn a NaN into infinity
+    const auto nan = hn::RebindMask(d32, hn::IsNaN(v));
+    return hn::TruncateTo(d16, hn::ShiftRight<16>(hn::IfThenElse(nan, quiet, rounded)));
   } else {
     return hn::BitCast(d16, hn::DemoteTo(hn::Rebind<hwy::float16_t, D>(), v));
   }
