@@ -39,13 +39,6 @@ struct Add {
 };
 void add(CpuStream& stream, const Add& a);
 
-/// y = max(x, 0); NaN stays NaN.
-struct Relu {
-  ConstView x;  ///< [n]
-  View y;       ///< [n]
-};
-void relu(CpuStream& stream, const Relu& a);
-
 /// dx = dy where y > 0 (y a result of relu), else 0; dx may have half of dy's elements: then it gets the sum of both halves.
 /// y empty: everything passes.
 struct ReluBackward {

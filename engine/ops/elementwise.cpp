@@ -25,19 +25,6 @@ Var add(Tape& tape, const Var& a, const Var& b, bool relu) {
   return y;
 }
 
-Var relu(Tape& tape, const Var& x) {
-  Stream& stream = tape.stream();
-  const Var y = tape.result(Tensor::empty(stream, x.shape(), x.value.dtype()), x.lanes, x);
-  dispatch(stream, [&](auto& s) { kernels::relu(s, {.x = x.value.view(), .y = y.value.view()}); });
-  tape.record(y, [&stream, x, y_value = y.value](const Tensor& dy) {
-    const GradientSink dx = x.sink(stream);
-    dispatch(stream, [&](auto& s) {
-      kernels::relu_backward(s, {.y = y_value.view(), .dy = dy.view(), .dx = dx.value.view(), .accumulate = dx.accumulate});
-    });
-  });
-  return y;
-}
-
 Var slice(Tape& tape, const Var& x, int64_t offset, const Shape& shape) {
   Var y = tape.result(x.value.slice(offset, shape), x.lanes, x);
   if (y.gradient) {  // consumers of a slice always add: the whole starts from zero

@@ -38,8 +38,6 @@ Var norm(Tape& tape, const Var& x, const Var& residual, const std::vector<NormLa
 /// a + b, or relu(a + b); a shared operand is broadcast to a split one.
 Var add(Tape& tape, const Var& a, const Var& b, bool relu);
 
-Var relu(Tape& tape, const Var& x);
-
 Var max_pool(Tape& tape, const Var& x, int64_t size, int64_t stride, int64_t pad = 0);
 /// [N, H, W, C] -> [N, C]
 Var global_mean_pool(Tape& tape, const Var& x);

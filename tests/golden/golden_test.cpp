@@ -112,7 +112,9 @@ void run_case(const Json& golden) {
     }
     p.var.value.copy_from<float>(*stream, from_file_order(p.spec, parameter_values(p.spec.name, shape)));
   }
-  if (golden.contains("tensors")) EXPECT_EQ(golden["tensors"].size(), set.parameters().size());
+  if (golden.contains("tensors")) {
+    EXPECT_EQ(golden["tensors"].size(), set.parameters().size());
+  }
 
   const auto shape = golden.at("input").at("shape").get<std::vector<int64_t>>();
   const TensorSpec image{.name = "x", .shape = {shape[0], shape[2], shape[3], shape[1]}, .init = {},
@@ -165,7 +167,8 @@ void run_case(const Json& golden) {
     const double expected_norm = expected.at("grad_norm");
     if (i == 0) {
       EXPECT_NEAR(grad_norm, expected_norm, 1e-3 * expected_norm) << at;
-      for (const auto& [name, probe] : expected.value("grad_probe", Json::object()).items()) {
+      const Json probes = expected.value("grad_probe", Json::object());
+      for (const auto& [name, probe] : probes.items()) {
         const Parameter* p = set.find(name);
         ASSERT_NE(p, nullptr) << name;
         const std::vector<float> g = to_file_order(p->spec, p->var.gradient->value.to_host(*stream));
@@ -182,7 +185,8 @@ void run_case(const Json& golden) {
   const train::StepResult after =
       train::forward_only(*model, passport.get(), x, labels, lanes, Mode::kEvaluate);
   expect_logits(after.logits, *stream, golden.at("eval_logits_sample0_after"), 1e-2, "evaluation logits");
-  for (const auto& [name, probe] : golden.value("running_after", Json::object()).items()) {
+  const Json running = golden.value("running_after", Json::object());
+  for (const auto& [name, probe] : running.items()) {
     const Buffer* b = set.find_buffer(name);
     ASSERT_NE(b, nullptr) << name;
     const std::vector<float> v = b->value.to_host(*stream);
@@ -212,8 +216,8 @@ TEST_P(Golden, HoldsToTheReference) {
   run_case(golden);
 }
 
-INSTANTIATE_TEST_SUITE_P(Files, Golden, testing::ValuesIn(golden_files()), [](const auto& info) {
-  std::string name = fs::path(info.param).stem().string();
+INSTANTIATE_TEST_SUITE_P(Files, Golden, testing::ValuesIn(golden_files()), [](const auto& file) {
+  std::string name = fs::path(file.param).stem().string();
   std::ranges::replace_if(name, [](unsigned char c) { return !std::isalnum(c); }, '_');
   return name;
 });

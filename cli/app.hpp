@@ -1,0 +1,69 @@
+// The program: every subcommand is one file that registers its options and leaves an action.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "engine/io/json.hpp"
+#include "models/model_file.hpp"
+#include "train/evaluate.hpp"
+#include "verify/examine.hpp"
+
+namespace passnorm::cli {
+
+/// Exit codes of answers; those of failures are Fault's values.
+inline constexpr int kYes = 0;
+inline constexpr int kNo = 1;
+inline constexpr int kInconclusive = 9;
+
+/// The whole program: parses, runs one command, turns every error into one line on stderr and its exit code.
+int run(int argc, char** argv);
+
+using Action = std::function<int()>;
+void add_train(CLI::App& app, Action& action);
+void add_eval(CLI::App& app, Action& action);
+void add_verify(CLI::App& app, Action& action);
+void add_demo(CLI::App& app, Action& action);
+void add_bench(CLI::App& app, Action& action);
+
+// --- shared by the commands
+
+/// --device and --threads.
+struct Machine {
+  std::string device = "auto";
+  int threads = 0;
+  void add_to(CLI::App& command);
+  std::shared_ptr<Stream> stream() const;
+};
+
+/// A released model and, when given, its owner's passport.
+struct ModelArgument {
+  std::string path;      ///< a run directory or a file
+  std::string passport;  ///< or empty
+  void add_to(CLI::App& command, bool passport_required);
+  struct Opened {
+    models::LoadedModel loaded;
+    std::optional<Passport> passport;
+  };
+  Opened open(std::shared_ptr<Stream> stream) const;
+};
+
+/// The test split of SPEC, normalised as the model expects.
+train::ImageSet test_set(const std::string& spec, int64_t limit, const Model& model,
+                         const models::InputNormalisation& normalisation);
+
+/// --json documents go to stdout, alone.
+void print_json(const Json& json);
+/// {"public": x | null, "passport": y | null}
+Json accuracy_json(const std::optional<train::Evaluation>& evaluation);
+/// 78.3% or -
+std::string percent(std::optional<double> fraction);
+
+/// The claim as the interface has it, and as a person reads it.
+Json claim_json(const verify::Claim& claim);
+std::string claim_text(const verify::Claim& claim);
+int exit_code(verify::Verdict verdict);
+
+}  // namespace passnorm::cli

@@ -1,0 +1,34 @@
+// Images on the device, and batches made of them.
+#pragma once
+
+#include "engine/tensor/tensor.hpp"
+#include "train/data/dataset.hpp"
+
+namespace passnorm::train {
+
+struct Batch {
+  Tensor x;       ///< [N, H, W, C] normalised
+  Tensor labels;  ///< [N] i32
+};
+
+/// A data set that stays on the device as bytes; every batch is picked, augmented and normalised there in one pass.
+class DeviceImages {
+ public:
+  DeviceImages(Stream& stream, const ImageSet& set);
+
+  struct Augmentation {
+    int64_t pad = 0;     ///< random crops of the image padded by this many pixels
+    bool flip = false;   ///< horizontal, half of the images
+    uint64_t seed = 0;
+    uint32_t epoch = 0;
+  };
+  Batch batch(std::span<const int64_t> index, const Augmentation& augmentation) const;
+  Batch batch(std::span<const int64_t> index) const { return batch(index, Augmentation{}); }
+
+ private:
+  Stream& stream_;
+  const ImageSet& set_;
+  Tensor images_;  ///< [n, C, H, W] u8
+};
+
+}  // namespace passnorm::train

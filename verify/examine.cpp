@@ -1,0 +1,71 @@
+#include "verify/examine.hpp"
+
+#include <array>
+#include <cmath>
+
+#include "verify/statistics.hpp"
+
+namespace passnorm::verify {
+namespace {
+
+struct Reading {
+  std::vector<SiteReport> sites;
+  int64_t matched = 0, total = 0;
+};
+
+/// Raw scales, before any gate, against the bits. A scale of zero has no sign and counts as wrong.
+Reading read_bits(const Model& model, const OpenPassport& passport, const Passport& secret) {
+  Tape tape(model.stream(), Tape::Mode::kForwardOnly);
+  const std::vector<float> raw = model.read(tape, passport).value.to_host(model.stream());
+  Reading reading;
+  size_t at = 0;
+  for (const SitePassport& site : secret.sites()) {
+    SiteReport report{.name = site.site.name, .total = site.site.channels()};
+    for (size_t c = 0; c < site.bits.size(); ++c) report.matched += raw[at + c] * static_cast<float>(site.bits[c]) > 0;
+    at += 2 * site.bits.size();
+    reading.matched += report.matched;
+    reading.total += report.total;
+    reading.sites.push_back(std::move(report));
+  }
+  return reading;
+}
+
+Secret32 null_seed(uint64_t seed, uint64_t index) {
+  return Secret32(hash256("passnorm null passport v1", {seed, index}));
+}
+
+}  // namespace
+
+std::string_view name_of(Verdict verdict) {
+  constexpr std::array<std::string_view, 3> names = {"supported", "inconclusive", "not supported"};
+  return names.at(static_cast<size_t>(verdict));
+}
+
+Claim examine(Model& model, const Passport& passport, const ExamineOptions& o) {
+  PASSNORM_CHECK(o.tests >= 1, o.tests, " tests");
+  const OpenPassport open = model.open(passport);
+  Reading reading = read_bits(model, open, passport);
+  Claim claim{.bits_bound = passport.bits_bound(), .matched = reading.matched, .total = reading.total,
+              .log2_p = log2_binomial_tail(reading.matched, reading.total), .tests = o.tests,
+              .sites = std::move(reading.sites), .evaluation = {}, .owner_on_null_images = {}, .null = {}};
+  if (claim.log2_p + std::log2(static_cast<double>(o.tests)) <= kLog2Threshold)
+    claim.verdict = claim.bits_bound ? Verdict::kSupported : Verdict::kInconclusive;
+
+  if (o.data) claim.evaluation = train::evaluate(model, &open, *o.data, {.batch = o.batch});
+  const bool measure = o.data && o.null_passports > 0 && model.has_branch(Branch::kPassport);
+  const train::EvaluateOptions sample{.batch = o.batch, .limit = o.null_images, .lanes = Lanes::only(Branch::kPassport)};
+  if (measure) {
+    claim.owner_on_null_images = train::evaluate(model, &open, *o.data, sample);
+    claim.null.images = claim.owner_on_null_images->images;
+  }
+  for (int64_t i = 0; i < o.null_passports; ++i) {
+    const Passport random =
+        Passport::random(model.sites(), null_seed(o.seed, static_cast<uint64_t>(i)), Signature::random());
+    const OpenPassport open_random = model.open(random);
+    claim.null.matched.push_back(read_bits(model, open_random, random).matched);
+    if (measure) claim.null.accuracy.push_back(*train::evaluate(model, &open_random, *o.data, sample).passport_accuracy);
+  }
+  return claim;
+}
+
+}  // namespace passnorm::verify

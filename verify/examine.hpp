@@ -1,0 +1,60 @@
+// Examining a claim of ownership: does this passport belong to this network?
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "train/evaluate.hpp"
+
+namespace passnorm::verify {
+
+enum class Verdict {
+  kSupported,     ///< the bits match beyond chance and were bound before they could be seen
+  kInconclusive,  ///< the bits match, but whoever made the passport could choose them
+  kNotSupported,
+};
+std::string_view name_of(Verdict verdict);  ///< supported | inconclusive | not supported
+
+/// A claim is beyond chance when log2 p, corrected for the number of tests, is at most this.
+inline constexpr double kLog2Threshold = -64;
+
+struct SiteReport {
+  std::string name;
+  int64_t matched = 0;
+  int64_t total = 0;
+};
+
+/// Random passports, keys and bits drawn together, on the same network: what chance looks like here.
+struct NullReport {
+  std::vector<int64_t> matched;      ///< per passport
+  std::vector<double> accuracy;      ///< of its passport branch, on `images` images; empty without data
+  int64_t images = 0;
+};
+
+struct Claim {
+  Verdict verdict = Verdict::kNotSupported;
+  bool bits_bound = false;
+  int64_t matched = 0;
+  int64_t total = 0;
+  double log2_p = 0;                 ///< of this claim alone
+  int64_t tests = 1;                 ///< that the verdict is corrected for: log2 p + log2 tests
+  std::vector<SiteReport> sites;
+  std::optional<train::Evaluation> evaluation;  ///< with data only; information, never evidence
+  std::optional<train::Evaluation> owner_on_null_images;  ///< the same on the images that the null saw
+  NullReport null;
+};
+
+struct ExamineOptions {
+  const train::ImageSet* data = nullptr;
+  int64_t null_passports = 100;
+  int64_t null_images = 1000;        ///< at most this many images for each random passport
+  int64_t tests = 1;                 ///< claims that were tried before this one was put forward, and this one
+  uint64_t seed = 1;                 ///< of the null
+  int64_t batch = 256;
+};
+
+/// Signs of the raw scales against the bits at every site; no forward pass is needed for them.
+Claim examine(Model& model, const Passport& passport, const ExamineOptions& options = {});
+
+}  // namespace passnorm::verify
