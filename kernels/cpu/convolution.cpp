@@ -83,7 +83,7 @@ bool winograd_pays(const ConvGeometry& g) {
 /// The first optimised implementation among the candidates.
 template <class MakeDesc>
 auto choose(const Problem& p, MakeDesc make_desc) {
-  std::string seen = "nothing";
+  std::string seen = "none";
   constexpr Candidate kCandidates[] = {{algorithm::convolution_winograd, Tag::any},
                                        {algorithm::convolution_direct, Tag::nhwc}};
   for (const Candidate& candidate : kCandidates) {
@@ -96,8 +96,9 @@ auto choose(const Problem& p, MakeDesc make_desc) {
       if (!desc.next_impl()) break;
     }
   }
-  fail(Fault::kMachine, p.name(), ": oneDNN has ", seen,
-       " on this CPU, and no optimised implementation", p.x == DType::kF32 ? "" : "; use f32");
+  fail(Fault::kMachine, p.name(),
+       ": oneDNN has no optimised implementation on this CPU (found: ", seen, ")",
+       p.x == DType::kF32 ? "" : "; use f32");
 }
 
 dnnl::primitive_attr attributes() {
