@@ -248,17 +248,6 @@ void gradient(CpuStream& stream, const NormBackward& a, const float* slope, cons
   });
 }
 
-}  // namespace
-}  // namespace passnorm::kernels::HWY_NAMESPACE
-HWY_AFTER_NAMESPACE();
-
-#if HWY_ONCE
-namespace passnorm::kernels {
-namespace {
-
-HWY_EXPORT(reduce);
-HWY_EXPORT(gradient);
-
 /// Groups [first, last) of a block: adds the chunks' sums into the first chunk's, turns g (x - mean) into g xhat there,
 /// and finds the slope and constant of dx unless the statistics are fixed.
 void finish_groups(const NormBackward& a, int64_t block, int64_t first, int64_t last, int64_t chunks, double* partial,
@@ -266,35 +255,35 @@ void finish_groups(const NormBackward& a, int64_t block, int64_t first, int64_t 
   const NormGeometry& g = a.geometry;
   const int64_t channels = g.channels, width = channels / g.groups;
   const int lanes = a.fork ? 2 : 1;
-  double* sums = partial + block * chunks * lanes * 2 * channels;
   for (int64_t k = 1; k < chunks; ++k)
     for (int64_t row = 0; row < lanes * 2; ++row) {
-      double* to = sums + row * channels;
-      const double* from = to + k * lanes * 2 * channels;
+      double* HWY_RESTRICT to = partial + row * channels;
+      const double* HWY_RESTRICT from = to + k * lanes * 2 * channels;
       for (int64_t c = first * width; c < last * width; ++c) to[c] += from[c];
     }
+  const double inverse = 1.0 / static_cast<double>(g.group_size());
   for (int64_t i = first; i < last; ++i) {
     const int64_t at = block * g.groups + i;
     double s1 = 0, s2 = 0;  // sums of scale g and of scale g xhat
     for (int l = 0; l < lanes; ++l) {
       const NormLane& lane = a.lane[static_cast<size_t>(a.fork ? l : lane_of(block, g.blocks, a.lanes))];
-      const double rstd = static_cast<double>(lane.rstd[static_cast<size_t>(at)]);
-      double* sum = sums + l * 2 * channels;
+      const float* scale = lane.scale.empty() ? nullptr : lane.scale.data();
+      const double rstd = static_cast<double>(lane.rstd.data()[at]);
+      double* sum = partial + l * 2 * channels;
+      double* product = sum + channels;
       for (int64_t c = i * width; c < (i + 1) * width; ++c) {
-        const double scale = lane.scale.empty() ? 1.0 : static_cast<double>(lane.scale[static_cast<size_t>(c)]);
-        sum[channels + c] *= rstd;
-        s1 += scale * sum[c];
-        s2 += scale * sum[channels + c];
+        const double factor = scale == nullptr ? 1.0 : static_cast<double>(scale[c]);
+        product[c] *= rstd;
+        s1 += factor * sum[c];
+        s2 += factor * product[c];
       }
     }
     if (a.fixed_statistics) continue;
     const NormLane& lane = a.lane[static_cast<size_t>(a.fork ? 0 : lane_of(block, g.blocks, a.lanes))];
-    const double mean = static_cast<double>(lane.mean[static_cast<size_t>(at)]);
-    const double rstd = static_cast<double>(lane.rstd[static_cast<size_t>(at)]);
-    const double count = static_cast<double>(g.group_size());
-    const double factor = -rstd * rstd * s2 / count;
+    const double mean = static_cast<double>(lane.mean.data()[at]), rstd = static_cast<double>(lane.rstd.data()[at]);
+    const double factor = -rstd * rstd * s2 * inverse;
     slope[at] = static_cast<float>(factor);
-    constant[at] = static_cast<float>(-rstd * s1 / count - factor * mean);
+    constant[at] = static_cast<float>(-rstd * s1 * inverse - factor * mean);
   }
 }
 
@@ -330,6 +319,40 @@ void finish_affine(const NormBackward& a, int64_t first, int64_t last, int64_t c
   }
 }
 
+void backward(CpuStream& stream, const NormBackward& a, bool affine) {
+  const NormGeometry& g = a.geometry;
+  const int64_t chunks = norm_chunks(g), chunk_size = (a.fork ? 2 : 1) * 2 * g.channels;
+  const Scratch<float> terms(stream, 2 * g.statistics());
+  float* slope = terms.data();
+  float* constant = slope + g.statistics();
+  std::fill_n(slope, 2 * g.statistics(), 0.0f);
+  if (affine || (a.dx && !a.fixed_statistics)) {
+    const Scratch<double> partial(stream, g.blocks * chunks * chunk_size);
+    reduce(stream, a, chunks, partial.data());
+    const int64_t grain = std::max<int64_t>(1, 8192 / (chunks * (g.channels / g.groups)));
+    parallel_for(stream, g.statistics(), grain, [&](int64_t first, int64_t last) {
+      for_groups(g, first, last, [&](int64_t block, int64_t begin, int64_t end) {
+        finish_groups(a, block, begin, end, chunks, partial.data() + block * chunks * chunk_size, slope, constant);
+      });
+    });
+    if (affine)
+      parallel_for(stream, g.channels, std::max<int64_t>(1, 8192 / g.blocks), [&](int64_t first, int64_t last) {
+        finish_affine(a, first, last, chunks, partial.data());
+      });
+  }
+  if (a.dx || a.dresidual) gradient(stream, a, slope, constant);
+}
+
+}  // namespace
+}  // namespace passnorm::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace passnorm::kernels {
+namespace {
+
+HWY_EXPORT(backward);
+
 void check(const NormBackward& a) {
   const NormGeometry& g = a.geometry;
   PASSNORM_CHECK(a.lanes == 1 || a.lanes == 2, a.lanes, " lanes");
@@ -355,33 +378,9 @@ void check(const NormBackward& a) {
 
 void norm_backward(CpuStream& stream, const NormBackward& a) {
   check(a);
-  const NormGeometry& g = a.geometry;
-  const int64_t chunks = norm_chunks(g), width = g.channels / g.groups;
-  const int64_t lanes = a.fork ? 2 : 1;
   bool affine = false;
   for (size_t l = 0; l < static_cast<size_t>(a.lanes); ++l) affine |= !a.dscale[l].empty() || !a.dshift[l].empty();
-  const bool statistics = a.dx && !a.fixed_statistics;
-
-  const Scratch<float> terms(stream, 2 * g.statistics());
-  float* slope = terms.data();
-  float* constant = slope + g.statistics();
-  std::fill_n(slope, 2 * g.statistics(), 0.0f);
-  if (affine || statistics) {
-    const Scratch<double> partial(stream, g.blocks * chunks * lanes * 2 * g.channels);
-    HWY_DYNAMIC_DISPATCH(reduce)(stream, a, chunks, partial.data());
-    parallel_for(stream, g.statistics(), std::max<int64_t>(1, 8192 / (chunks * width)), [&](int64_t first, int64_t last) {
-      while (first < last) {
-        const int64_t block = first / g.groups, end = std::min(last, (block + 1) * g.groups);
-        finish_groups(a, block, first - block * g.groups, end - block * g.groups, chunks, partial.data(), slope, constant);
-        first = end;
-      }
-    });
-    if (affine)
-      parallel_for(stream, g.channels, std::max<int64_t>(1, 8192 / g.blocks), [&](int64_t first, int64_t last) {
-        finish_affine(a, first, last, chunks, partial.data());
-      });
-  }
-  if (a.dx || a.dresidual) HWY_DYNAMIC_DISPATCH(gradient)(stream, a, slope, constant);
+  HWY_DYNAMIC_DISPATCH(backward)(stream, a, affine);
 }
 
 }  // namespace passnorm::kernels

@@ -34,6 +34,17 @@ void for_blocks(const NormGeometry& g, int64_t first, int64_t last, F&& f) {
   }
 }
 
+/// Calls f(block, first, last) for the groups of each block among statistics [first, last).
+template <class F>
+void for_groups(const NormGeometry& g, int64_t first, int64_t last, F&& f) {
+  while (first < last) {
+    const int64_t block = first / g.groups;
+    const int64_t end = std::min(last, (block + 1) * g.groups);
+    f(block, first - block * g.groups, end - block * g.groups);
+    first = end;
+  }
+}
+
 /// Throws unless sizes and types of one lane fit.
 void check_lane(const NormGeometry& g, const NormLane& lane);
 

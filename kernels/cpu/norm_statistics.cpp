@@ -76,25 +76,9 @@ void reduce_chunks(CpuStream& stream, const NormGeometry& g, const T* x, int64_t
   });
 }
 
-void statistics(CpuStream& stream, const NormStatistics& a, int64_t chunks, double* partial) {
-  visit_storage(a.x.dtype, [&](auto zero) {
-    reduce_chunks(stream, a.geometry, a.x.as<decltype(zero)>(), chunks, partial);
-  });
-}
-
-}  // namespace
-}  // namespace passnorm::kernels::HWY_NAMESPACE
-HWY_AFTER_NAMESPACE();
-
-#if HWY_ONCE
-namespace passnorm::kernels {
-namespace {
-
-HWY_EXPORT(statistics);
-
 /// Adds chunk b (of rows_b rows) to chunk a (of rows_a): Chan, Golub and LeVeque 1979.
-void merge(int64_t rows_a, double* mean_a, double* deviation_a, int64_t rows_b, const double* mean_b,
-           const double* deviation_b, int64_t first, int64_t last) {
+void merge(int64_t rows_a, double* HWY_RESTRICT mean_a, double* HWY_RESTRICT deviation_a, int64_t rows_b,
+           const double* HWY_RESTRICT mean_b, const double* HWY_RESTRICT deviation_b, int64_t first, int64_t last) {
   const double n = static_cast<double>(rows_a + rows_b);
   const double share = static_cast<double>(rows_b) / n;
   const double weight = static_cast<double>(rows_a) * share;
@@ -105,6 +89,63 @@ void merge(int64_t rows_a, double* mean_a, double* deviation_a, int64_t rows_b, 
   }
 }
 
+/// Groups [first, last) of a block, from its chunks' means and deviations [chunks, 2, C].
+void finish_groups(const NormStatistics& a, int64_t block, int64_t first, int64_t last, int64_t chunks, double* partial) {
+  const NormGeometry& g = a.geometry;
+  const int64_t channels = g.channels, width = channels / g.groups;
+  double* mean = partial;
+  double* deviation = mean + channels;
+  for (int64_t k = 1; k < chunks; ++k) {
+    const int64_t begin = g.rows * k / chunks, end = g.rows * (k + 1) / chunks;
+    const double* next = partial + k * 2 * channels;
+    merge(begin, mean, deviation, end - begin, next, next + channels, first * width, last * width);
+  }
+  float* group_mean = a.mean.data() + block * g.groups;
+  float* rstd = a.rstd.data() + block * g.groups;
+  const double inverse = 1.0 / static_cast<double>(g.group_size());
+  const double rows = static_cast<double>(g.rows);
+  if (width == 1) {
+    for (int64_t i = first; i < last; ++i) group_mean[i] = static_cast<float>(mean[i]);
+    for (int64_t i = first; i < last; ++i) rstd[i] = static_cast<float>(deviation[i] * inverse);
+  } else {
+    for (int64_t i = first; i < last; ++i) {
+      double m = 0, q = 0;
+      for (int64_t c = i * width; c < (i + 1) * width; ++c) m += mean[c];
+      m /= static_cast<double>(width);
+      for (int64_t c = i * width; c < (i + 1) * width; ++c) q += deviation[c] + rows * (mean[c] - m) * (mean[c] - m);
+      group_mean[i] = static_cast<float>(m);
+      rstd[i] = static_cast<float>(q * inverse);
+    }
+  }
+  // Until here rstd held the variance: roots and divisions in a loop of their own take whole vectors.
+  if (!a.var.empty()) std::copy(rstd + first, rstd + last, a.var.data() + block * g.groups + first);
+  const double eps = static_cast<double>(a.eps);
+  for (int64_t i = first; i < last; ++i) rstd[i] = static_cast<float>(1.0 / std::sqrt(static_cast<double>(rstd[i]) + eps));
+}
+
+void statistics(CpuStream& stream, const NormStatistics& a) {
+  const NormGeometry& g = a.geometry;
+  const int64_t chunks = norm_chunks(g), chunk_size = 2 * g.channels;
+  const Scratch<double> partial(stream, g.blocks * chunks * chunk_size);
+  visit_storage(a.x.dtype, [&](auto zero) {
+    reduce_chunks(stream, g, a.x.as<decltype(zero)>(), chunks, partial.data());
+  });
+  const int64_t grain = std::max<int64_t>(1, 8192 / (chunks * (g.channels / g.groups)));
+  parallel_for(stream, g.statistics(), grain, [&](int64_t first, int64_t last) {
+    for_groups(g, first, last, [&](int64_t block, int64_t begin, int64_t end) {
+      finish_groups(a, block, begin, end, chunks, partial.data() + block * chunks * chunk_size);
+    });
+  });
+}
+
+}  // namespace
+}  // namespace passnorm::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace passnorm::kernels {
+namespace {
+HWY_EXPORT(statistics);
 }  // namespace
 
 void norm_statistics(CpuStream& stream, const NormStatistics& a) {
@@ -113,43 +154,7 @@ void norm_statistics(CpuStream& stream, const NormStatistics& a) {
   PASSNORM_CHECK(g.x_size() > 0 && a.x.size == g.x_size(), "x has ", a.x.size, " elements, the geometry ", g.x_size());
   PASSNORM_CHECK(a.mean.size() == count && a.rstd.size() == count && (a.var.empty() || a.var.size() == count), "mean [",
                  a.mean.size(), "], rstd [", a.rstd.size(), "] and var [", a.var.size(), "] of ", count, " statistics");
-  const int64_t chunks = norm_chunks(g), channels = g.channels, width = channels / g.groups;
-  const Scratch<double> partial(stream, g.blocks * chunks * 2 * channels);
-  HWY_DYNAMIC_DISPATCH(statistics)(stream, a, chunks, partial.data());
-
-  const auto finish_groups = [&](int64_t block, int64_t first, int64_t last) {
-    double* mean = partial.data() + block * chunks * 2 * channels;
-    double* deviation = mean + channels;
-    for (int64_t k = 1; k < chunks; ++k) {
-      const int64_t begin = g.rows * k / chunks, end = g.rows * (k + 1) / chunks;
-      const double* next = mean + k * 2 * channels;
-      merge(begin, mean, deviation, end - begin, next, next + channels, first * width, last * width);
-    }
-    for (int64_t i = first; i < last; ++i) {
-      const double* m = mean + i * width;
-      const double* q = deviation + i * width;
-      double group_mean = 0, group_deviation = 0;
-      for (int64_t c = 0; c < width; ++c) group_mean += m[c];
-      group_mean /= static_cast<double>(width);
-      for (int64_t c = 0; c < width; ++c) {
-        const double delta = m[c] - group_mean;
-        group_deviation += q[c] + static_cast<double>(g.rows) * delta * delta;
-      }
-      const double var = group_deviation / static_cast<double>(g.group_size());
-      const auto out = static_cast<size_t>(block * g.groups + i);
-      a.mean[out] = static_cast<float>(group_mean);
-      a.rstd[out] = static_cast<float>(1.0 / std::sqrt(var + static_cast<double>(a.eps)));
-      if (!a.var.empty()) a.var[out] = static_cast<float>(var);
-    }
-  };
-  const int64_t grain = std::max<int64_t>(1, 8192 / (chunks * width));
-  parallel_for(stream, g.statistics(), grain, [&](int64_t first, int64_t last) {
-    while (first < last) {
-      const int64_t block = first / g.groups, end = std::min(last, (block + 1) * g.groups);
-      finish_groups(block, first - block * g.groups, end - block * g.groups);
-      first = end;
-    }
-  });
+  HWY_DYNAMIC_DISPATCH(statistics)(stream, a);
 }
 
 }  // namespace passnorm::kernels
