@@ -1,5 +1,6 @@
 #include "kernels/cpu/onednn.hpp"
 
+#include <algorithm>
 #include <cstddef>
 
 #include "kernels/cpu/scratch.hpp"
@@ -7,7 +8,7 @@
 namespace passnorm::kernels {
 namespace {
 
-constexpr size_t kAlignment = 64;
+constexpr size_t kAlignment = 64;  // of every buffer in the workspace
 
 }  // namespace
 
@@ -50,10 +51,11 @@ void Plan::run(CpuStream& stream, std::initializer_list<Data> data) {
   const Scratch<std::byte> workspace(stream, static_cast<int64_t>(workspace_));
   std::unordered_map<int, dnnl::memory> arguments;
   for (Port& port : ports_) {
-    for (const Data& d : data)
-      if (d.argument == port.argument) port.given.set_data_handle(d.data, queue);
-    PASSNORM_CHECK(port.given.get_data_handle() != nullptr, "no buffer for argument ",
+    const auto* given = std::find_if(data.begin(), data.end(),
+                                     [&](const Data& d) { return d.argument == port.argument; });
+    PASSNORM_CHECK(given != data.end() && given->data != nullptr, "no buffer for argument ",
                    port.argument);
+    port.given.set_data_handle(given->data, queue);
     if (port.wanted) {
       port.wanted.set_data_handle(workspace.data() + port.offset, queue);
       if (port.is_input) port.reorder.execute(queue, port.given, port.wanted);
