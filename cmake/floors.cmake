@@ -68,7 +68,12 @@ endfunction()
 
 # The program: cli/main.cpp on a library of the other files of cli/, which the tests link too.
 function(passnorm_program)
-  passnorm_floor(commands GLOBS cli/*.cpp EXCLUDE cli/main.cpp
+  if(TARGET passnorm_bench)
+    target_compile_definitions(passnorm_bench PUBLIC PASSNORM_BENCH)
+  else()
+    set(without_bench cli/bench.cpp)
+  endif()
+  passnorm_floor(commands GLOBS cli/*.cpp EXCLUDE cli/main.cpp ${without_bench}
     PUBLIC passnorm_verify $<TARGET_NAME_IF_EXISTS:passnorm_bench> PRIVATE CLI11::CLI11 tomlplusplus::tomlplusplus fmt::fmt)
   if(NOT TARGET passnorm_commands OR NOT EXISTS ${PROJECT_SOURCE_DIR}/cli/main.cpp)
     message(STATUS "passnorm_cli: no sources yet, skipped")

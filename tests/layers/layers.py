@@ -14,6 +14,7 @@ ENGINE = ["tensor", "io", "autograd", "ops", "nn", "passport"]  # the same rule 
 NEVER = {("engine/io/", "engine/tensor/"),  # ... and these besides
          ("kernels/cpu/", "kernels/cuda/"), ("kernels/cuda/", "kernels/cpu/")}
 PRIVATE = {"kernels/cpu/": ("kernels/", "tests/"), "kernels/cuda/": ("kernels/", "tests/")}
+UMBRELLA = "passnorm/passnorm.hpp"
 GENERATED = {"passnorm/version.hpp"}  # of no floor
 
 CUDA = r"(cuda|cublas|cudnn|cufft|curand|cooperative_groups|nvtx3/|nvToolsExt|nvml|cub/|thrust/|vector_types|vector_functions)"
@@ -78,7 +79,7 @@ def fault_of(path, bracket, name):
         return None
     if ours(name):
         floor, target = path.split("/")[0], name.split("/")[0]
-        if path.startswith("tests/reference/") and not name.startswith("tests/reference/"):
+        if re.match(r"tests/reference/.*\.hpp$", path) and not name.startswith("tests/reference/"):
             return "the reference of the tests includes nothing of ours"
         if FLOORS.index(target) > FLOORS.index(floor):
             return f"{floor}/ is below {target}/"
@@ -126,6 +127,8 @@ def violations(root):
                 chain = not_plain(name, files, set())
                 if vendor and vendor[0] != "CUDA" or chain:
                     fault = f"a {file.suffix} file includes CUDA and plain headers of ours only ({chain or vendor[0]})"
+            if not fault and path == UMBRELLA and (chain := not_plain(name, files, set())):
+                fault = f"users of the library need no vendor header ({chain})"
             if fault:
                 found.append(f'{file.relative_to(root)}:{number}: #include {name}: {fault}')
     return files, found

@@ -24,6 +24,8 @@ SOUND = {
     "cli/main.cpp": '#include <CLI/CLI.hpp>\n#include <fmt/format.h>\n#include "bench/step.hpp"\n',
     "tests/cli/main_test.cpp": '#include <gtest/gtest.h>\n#include "cli/main.hpp"\n#include "kernels/cpu/onednn.hpp"\n',
     "tests/reference/norm.hpp": "#include <vector>\n",
+    "tests/reference/reference_test.cpp": '#include "tests/support/fill.hpp"\n',
+    "engine/io/json.hpp": "#include <nlohmann/json.hpp>\n",
 }
 PLANTED = [
     ("upward arrow", "kernels/runtime/shape.hpp", '#include "engine/tensor/tensor.hpp"'),
@@ -80,6 +82,11 @@ class Layers(unittest.TestCase):
                 self.assertEqual(result.returncode, 1, result.stdout + result.stderr)
                 self.assertEqual(len(lines), 1, result.stdout)
                 self.assertTrue(lines[0].startswith(f"{path}:2: "), lines[0])
+
+    def test_vendor_header_behind_the_umbrella_is_found(self):
+        result = self.run_on(SOUND | {"verify/examine.hpp": '#include "engine/io/json.hpp"\n'})
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("verify/examine.hpp > engine/io/json.hpp > nlohmann/json.hpp", result.stdout)
 
     def test_empty_tree_is_no_success(self):
         self.assertEqual(self.run_on({}).returncode, 2)
