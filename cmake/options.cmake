@@ -17,8 +17,9 @@ set(CMAKE_CXX_EXTENSIONS OFF)
 # For our targets only: linked as $<BUILD_INTERFACE:...>, so no flag reaches an embedding project.
 add_library(passnorm_options INTERFACE)
 target_compile_features(passnorm_options INTERFACE cxx_std_20)
-target_compile_options(passnorm_options INTERFACE
-  -Wall -Wextra -Wshadow -ffp-contract=fast -fno-math-errno -fno-trapping-math)
+# Options are structs with designated initialisers that name only what differs from the default.
+target_compile_options(passnorm_options INTERFACE -Wall -Wextra -Wshadow -Wno-missing-field-initializers
+  -ffp-contract=fast -fno-math-errno -fno-trapping-math)
 # An embedding project with a newer compiler must not fail on a new warning; and g++ warns of correct code (maybe
 # uninitialised, string overflow) once sanitizers have put their checks into it.
 if(PROJECT_IS_TOP_LEVEL AND NOT PASSNORM_SANITIZE)
