@@ -26,7 +26,8 @@ void cast_on(CpuStream& stream, const Cast& a) {
       const auto* x = a.x.as<decltype(from)>();
       auto* y = a.y.as<decltype(to)>();
       parallel_for(stream, a.y.size, kElementwiseGrain, [=](int64_t begin, int64_t end) HWY_ATTR {
-        for_vectors(begin, end, [=](auto d, int64_t i) HWY_ATTR { store(d, load(d, x + i), y + i); });
+        for_vectors(begin, end,
+                    [=](auto d, int64_t i) HWY_ATTR { store(d, load(d, x + i), y + i); });
       });
     });
   });
@@ -62,7 +63,8 @@ void add_typed(CpuStream& stream, const Add& a) {
         T* out = y + part * n;
         for_vectors(first, std::min(end, first + kTile), [=](auto d, int64_t i) HWY_ATTR {
           auto v = hn::Add(load(d, p0 + i), load(d, p1 + i));
-          if constexpr (kRelu) v = hn::IfThenZeroElse(hn::Lt(v, hn::Zero(d)), v);  // not a maximum: NaN stays
+          if constexpr (kRelu)
+            v = hn::IfThenZeroElse(hn::Lt(v, hn::Zero(d)), v);  // not a maximum: NaN stays
           store(d, v, out + i);
         });
       }
@@ -72,8 +74,10 @@ void add_typed(CpuStream& stream, const Add& a) {
 void add_on(CpuStream& stream, const Add& a) {
   visit_storage(a.y.dtype, [&](auto zero) {
     using T = decltype(zero);
-    if (a.relu) add_typed<T, true>(stream, a);
-    else add_typed<T, false>(stream, a);
+    if (a.relu)
+      add_typed<T, true>(stream, a);
+    else
+      add_typed<T, false>(stream, a);
   });
 }
 
@@ -89,7 +93,8 @@ void relu_backward_typed(CpuStream& stream, const ReluBackward& a) {
       auto v = hn::Zero(d);
       for (int64_t part = 0; part < (kHalf ? 2 : 1); ++part) {
         auto g = load(d, dy + part * n + i);
-        if constexpr (kMasked) g = hn::IfThenZeroElse(hn::Le(load(d, y + part * n + i), hn::Zero(d)), g);
+        if constexpr (kMasked)
+          g = hn::IfThenZeroElse(hn::Le(load(d, y + part * n + i), hn::Zero(d)), g);
         v = hn::Add(v, g);
       }
       if (accumulate) v = hn::Add(v, load(d, dx + i));
@@ -102,9 +107,11 @@ void relu_backward_on(CpuStream& stream, const ReluBackward& a) {
   visit_storage(a.dy.dtype, [&](auto zero) {
     using T = decltype(zero);
     if (a.dx.size == a.dy.size)
-      a.y ? relu_backward_typed<T, true, false>(stream, a) : relu_backward_typed<T, false, false>(stream, a);
+      a.y ? relu_backward_typed<T, true, false>(stream, a)
+          : relu_backward_typed<T, false, false>(stream, a);
     else
-      a.y ? relu_backward_typed<T, true, true>(stream, a) : relu_backward_typed<T, false, true>(stream, a);
+      a.y ? relu_backward_typed<T, true, true>(stream, a)
+          : relu_backward_typed<T, false, true>(stream, a);
   });
 }
 
@@ -130,7 +137,8 @@ void fill(CpuStream& stream, const Fill& a) {
     using T = decltype(zero);
     T* y = a.y.as<T>();
     const T value(a.value);
-    parallel_for(stream, a.y.size, kElementwiseGrain, [=](int64_t begin, int64_t end) { std::fill(y + begin, y + end, value); });
+    parallel_for(stream, a.y.size, kElementwiseGrain,
+                 [=](int64_t begin, int64_t end) { std::fill(y + begin, y + end, value); });
   });
 }
 
@@ -145,14 +153,14 @@ void add_to(CpuStream& stream, const AddTo& a) {
 }
 
 void add(CpuStream& stream, const Add& a) {
-  PASSNORM_CHECK(whole_or_half(a.a.size, a.y.size) && whole_or_half(a.b.size, a.y.size), "a has ", a.a.size,
-                 " elements, b ", a.b.size, ", y ", a.y.size);
+  PASSNORM_CHECK(whole_or_half(a.a.size, a.y.size) && whole_or_half(a.b.size, a.y.size), "a has ",
+                 a.a.size, " elements, b ", a.b.size, ", y ", a.y.size);
   HWY_DYNAMIC_DISPATCH(add_on)(stream, a);
 }
 
 void relu_backward(CpuStream& stream, const ReluBackward& a) {
-  PASSNORM_CHECK(whole_or_half(a.dx.size, a.dy.size) && (!a.y || a.y.size == a.dy.size), "y has ", a.y.size,
-                 " elements, dy ", a.dy.size, ", dx ", a.dx.size);
+  PASSNORM_CHECK(whole_or_half(a.dx.size, a.dy.size) && (!a.y || a.y.size == a.dy.size), "y has ",
+                 a.y.size, " elements, dy ", a.dy.size, ", dx ", a.dx.size);
   HWY_DYNAMIC_DISPATCH(relu_backward_on)(stream, a);
 }
 

@@ -37,12 +37,16 @@ void apply_rows(const ApplyRows<T>& a) {
       const auto floor = hn::Set(d, a.floor);
       for (int l = 0; l < (kFork ? 2 : 1); ++l) {
         auto u = hn::MulAdd(x, load(d, a.multiplier[l] + c), load(d, a.addend[l] + c));
-        if constexpr (kResidual == Residual::kBefore) u = hn::Add(u, load(d, a.residual[l] + offset + c));
+        if constexpr (kResidual == Residual::kBefore)
+          u = hn::Add(u, load(d, a.residual[l] + offset + c));
         u = hn::IfThenElse(hn::Lt(u, floor), floor, u);  // not a maximum: NaN stays
-        if constexpr (kResidual == Residual::kAfter) u = hn::Add(u, load(d, a.residual[l] + offset + c));
+        if constexpr (kResidual == Residual::kAfter)
+          u = hn::Add(u, load(d, a.residual[l] + offset + c));
         T* y = a.y[l] + offset + c;
-        if (a.stream) stream_store(d, u, y);
-        else store(d, u, y);
+        if (a.stream)
+          stream_store(d, u, y);
+        else
+          store(d, u, y);
       }
     });
   }
@@ -60,55 +64,55 @@ void apply_typed(CpuStream& stream, const NormApply& a) {
   // Rows that read the same residual are walked together: it is read from memory once.
   const int64_t parts = half && !kFork ? 2 : 1;
   const int64_t part_rows = rows / parts;
-  const bool streams = can_stream(y, channels, a.y.size);
-  parallel_for(stream, part_rows, std::max<int64_t>(1, 16384 / channels), [&](int64_t begin, int64_t end) {
+  const bool identity = a.activation == NormActivation::kIdentity;
+  ApplyRows<T> all{};
+  all.channels = channels;
+  all.floor = identity ? -std::numeric_limits<float>::infinity() : 0.0f;
+  all.stream = can_stream(y, channels, a.y.size);
+
+  const auto walk = [&](int64_t begin, int64_t end) {
     const Scratch<float> scratch(stream, parts * 4 * channels);
     int64_t block_of_part[2] = {-1, -1};  // whose coefficients stand in scratch
-    const int64_t tile = std::max<int64_t>(1, 16384 / channels);
-    // From the last tile to the first: the statistics have just read the rows from first to last.
-    for (int64_t last = end; last > begin; last = std::max(begin, last - tile)) {
-      const int64_t first = std::max(begin, last - tile);
-      for (int64_t part = 0; part < parts; ++part) {
-        float* coefficients = scratch.data() + part * 4 * channels;
-        for_blocks(g, part * part_rows + first, part * part_rows + last, [&](int64_t block, int64_t r0, int64_t r1) {
-          ApplyRows<T> rows_of{.rows = r1 - r0, .channels = channels, .x = x + r0 * channels, .residual = {}, .y = {},
-                               .multiplier = {}, .addend = {},
-                               .floor = a.activation == NormActivation::kIdentity
-                                            ? -std::numeric_limits<float>::infinity() : 0.0f,
-                               .stream = streams};
-          for (int l = 0; l < (kFork ? 2 : 1); ++l) {
-            float* multiplier = coefficients + l * 2 * channels;
-            float* addend = multiplier + channels;
-            if (block_of_part[part] != block)
-              norm_coefficients(g, a.lane[static_cast<size_t>(kFork ? l : lane_of(block, g.blocks, a.lanes))], block,
-                                multiplier, addend);
-            rows_of.multiplier[l] = multiplier;
-            rows_of.addend[l] = addend;
-            const int64_t y_row = l * rows + r0;
-            rows_of.y[l] = y + y_row * channels;
-            if (residual != nullptr)
-              rows_of.residual[l] = residual + (half ? (kFork ? r0 : r0 - part * part_rows) : y_row) * channels;
-          }
-          block_of_part[part] = block;
-          apply_rows<T, kFork, kResidual>(rows_of);
-        });
+    for_tiles(g, parts, begin, end, [&](int64_t part, int64_t block, int64_t first, int64_t last) {
+      ApplyRows<T> tile = all;
+      tile.rows = last - first;
+      tile.x = x + first * channels;
+      for (int l = 0; l < (kFork ? 2 : 1); ++l) {
+        float* multiplier = scratch.data() + (part * 4 + l * 2) * channels;
+        float* addend = multiplier + channels;
+        const NormLane& lane = a.lane[static_cast<size_t>(lane_of(a, block, l))];
+        if (block_of_part[part] != block) norm_coefficients(g, lane, block, multiplier, addend);
+        tile.multiplier[l] = multiplier;
+        tile.addend[l] = addend;
+        const int64_t y_row = l * rows + first;
+        const int64_t residual_row = half ? first - part * part_rows : y_row;
+        tile.y[l] = y + y_row * channels;
+        if (residual != nullptr) tile.residual[l] = residual + residual_row * channels;
       }
-    }
-  });
+      block_of_part[part] = block;
+      apply_rows<T, kFork, kResidual>(tile);
+    });
+  };
+  parallel_for(stream, part_rows, tile_rows(g), walk);
 }
 
 template <class T, bool kFork>
 void apply_residual(CpuStream& stream, const NormApply& a) {
-  if (!a.residual) apply_typed<T, kFork, Residual::kNone>(stream, a);
-  else if (a.activation == NormActivation::kReluThenAdd) apply_typed<T, kFork, Residual::kAfter>(stream, a);
-  else apply_typed<T, kFork, Residual::kBefore>(stream, a);
+  if (!a.residual)
+    apply_typed<T, kFork, Residual::kNone>(stream, a);
+  else if (a.activation == NormActivation::kReluThenAdd)
+    apply_typed<T, kFork, Residual::kAfter>(stream, a);
+  else
+    apply_typed<T, kFork, Residual::kBefore>(stream, a);
 }
 
 void apply(CpuStream& stream, const NormApply& a) {
   visit_storage(a.x.dtype, [&](auto zero) {
     using T = decltype(zero);
-    if (a.fork) apply_residual<T, true>(stream, a);
-    else apply_residual<T, false>(stream, a);
+    if (a.fork)
+      apply_residual<T, true>(stream, a);
+    else
+      apply_residual<T, false>(stream, a);
   });
 }
 
@@ -126,9 +130,10 @@ void norm_apply(CpuStream& stream, const NormApply& a) {
   const NormGeometry& g = a.geometry;
   PASSNORM_CHECK(a.lanes == 1 || a.lanes == 2, a.lanes, " lanes");
   PASSNORM_CHECK(!a.fork || a.lanes == 2, "a fork has two lanes");
-  PASSNORM_CHECK(a.fork || a.lanes == 1 || g.blocks % 2 == 0, g.blocks, " blocks do not divide into two lanes");
-  PASSNORM_CHECK(a.x.size == g.x_size() && a.y.size == a.x.size * (a.fork ? 2 : 1), "x has ", a.x.size, " elements, y ",
-                 a.y.size, ", the geometry ", g.x_size());
+  PASSNORM_CHECK(a.fork || a.lanes == 1 || g.blocks % 2 == 0, g.blocks,
+                 " blocks do not divide into two lanes");
+  PASSNORM_CHECK(a.x.size == g.x_size() && a.y.size == a.x.size * (a.fork ? 2 : 1), "x has ",
+                 a.x.size, " elements, y ", a.y.size, ", the geometry ", g.x_size());
   PASSNORM_CHECK(!a.residual || a.residual.size == a.y.size ||
                      (a.residual.size * 2 == a.y.size && (a.fork || g.blocks * g.rows % 2 == 0)),
                  "residual has ", a.residual.size, " elements, y ", a.y.size);

@@ -18,12 +18,16 @@ float floor_of(NormActivation activation) {
   return activation == NormActivation::kIdentity ? -std::numeric_limits<float>::infinity() : 0.0f;
 }
 
-/// dy where the activation let through: u, or y > floor (of u + residual only the result is known). NaN passes.
+/// dy where the activation let through: u, or y > floor (of u + residual only the result is known).
+/// NaN passes.
 template <bool kMaskByY, class D, class V, class T>
-HWY_INLINE V masked(D d, V x, const T* dy, const T* y, const float* multiplier, const float* addend, V floor) {
+HWY_INLINE V masked(D d, V x, const T* dy, const T* y, const float* multiplier, const float* addend,
+                    V floor) {
   V u;
-  if constexpr (kMaskByY) u = load(d, y);
-  else u = hn::MulAdd(x, load(d, multiplier), load(d, addend));
+  if constexpr (kMaskByY)
+    u = load(d, y);
+  else
+    u = hn::MulAdd(x, load(d, multiplier), load(d, addend));
   return hn::IfThenZeroElse(hn::Le(u, floor), load(d, dy));
 }
 
@@ -53,7 +57,8 @@ HWY_INLINE void reduce_rows(const ReduceRows<T>& a, int64_t row) {
       for (int r = 0; r < kRows; ++r) {
         const int64_t i = offset + r * channels + c;
         const auto x = load(d, a.x + i);
-        const auto g = masked<kMaskByY>(d, x, a.dy[l] + i, a.y[l] + i, a.multiplier[l] + c, a.addend[l] + c, floor);
+        const auto g = masked<kMaskByY>(d, x, a.dy[l] + i, a.y[l] + i, a.multiplier[l] + c,
+                                        a.addend[l] + c, floor);
         sum = hn::Add(sum, g);
         product = hn::MulAdd(g, hn::Sub(x, mean), product);
       }
@@ -71,29 +76,30 @@ void reduce_typed(CpuStream& stream, const NormBackward& a, int64_t chunks, doub
   constexpr int kLanes = kFork ? 2 : 1;
   const T* x = a.x.as<T>();
   const T* dy = a.dy.as<T>();
-  const T* y = kMaskByY ? a.y.as<T>() : nullptr;
-  parallel_for(stream, g.blocks * chunks, std::max<int64_t>(1, (chunks << 14) / (g.rows * channels)),
-               [&](int64_t first, int64_t last) {
+  const T* y = kMaskByY ? a.y.as<T>() : dy;
+  const auto reduce_units = [&](int64_t first, int64_t last) {
     const Scratch<float> scratch(stream, kLanes * 5 * channels);
-    ReduceRows<T> rows{.channels = channels, .x = x, .dy = {}, .y = {}, .multiplier = {}, .addend = {}, .mean = {},
-                       .floor = floor_of(a.activation), .sum = {}, .product = {}};
+    ReduceRows<T> rows{};
+    rows.channels = channels;
+    rows.x = x;
+    rows.floor = floor_of(a.activation);
+    for (int l = 0; l < kLanes; ++l) {
+      rows.dy[l] = dy + l * g.x_size();
+      rows.y[l] = y + l * g.x_size();
+      rows.sum[l] = scratch.data() + l * 2 * channels;
+      rows.product[l] = rows.sum[l] + channels;
+    }
     int64_t block_in_scratch = -1;
     for (int64_t unit = first; unit < last; ++unit) {
       const int64_t block = unit / chunks, chunk = unit % chunks;
-      for (int l = 0; l < kLanes; ++l) {
-        float* sums = scratch.data() + l * 2 * channels;
+      for (int l = 0; l < kLanes && block != block_in_scratch; ++l) {
         float* coefficients = scratch.data() + (kLanes * 2 + l * 3) * channels;
-        rows.sum[l] = sums;
-        rows.product[l] = sums + channels;
+        const NormLane& lane = a.lane[static_cast<size_t>(lane_of(a, block, l))];
+        norm_coefficients(g, lane, block, coefficients, coefficients + channels);
+        spread_groups(g, lane.mean.data() + block * g.groups, coefficients + 2 * channels);
         rows.multiplier[l] = coefficients;
         rows.addend[l] = coefficients + channels;
         rows.mean[l] = coefficients + 2 * channels;
-        rows.dy[l] = dy + l * g.x_size();
-        rows.y[l] = kMaskByY ? y + l * g.x_size() : rows.dy[l];
-        if (block_in_scratch == block) continue;
-        const NormLane& lane = a.lane[static_cast<size_t>(kFork ? l : lane_of(block, g.blocks, a.lanes))];
-        norm_coefficients(g, lane, block, coefficients, coefficients + channels);
-        spread_groups(g, lane.mean.data() + block * g.groups, coefficients + 2 * channels);
       }
       block_in_scratch = block;
 
@@ -101,19 +107,21 @@ void reduce_typed(CpuStream& stream, const NormBackward& a, int64_t chunks, doub
       std::fill_n(out, kLanes * 2 * channels, 0.0);
       const int64_t begin = block * g.rows + g.rows * chunk / chunks;
       const int64_t end = block * g.rows + g.rows * (chunk + 1) / chunks;
-      constexpr int64_t kFlush = 512;  // rows summed in f32
       for (int64_t row = begin; row < end;) {
-        const int64_t stop = std::min(end, row + kFlush);
+        const int64_t stop = std::min(end, row + kFlushRows);
         std::fill_n(scratch.data(), kLanes * 2 * channels, 0.0f);
         for (; row + 4 <= stop; row += 4) reduce_rows<4, kFork, kMaskByY>(rows, row);
         for (; row < stop; ++row) reduce_rows<1, kFork, kMaskByY>(rows, row);
-        for (int64_t i = 0; i < kLanes * 2 * channels; ++i) out[i] += static_cast<double>(scratch.data()[i]);
+        for (int64_t i = 0; i < kLanes * 2 * channels; ++i)
+          out[i] += static_cast<double>(scratch.data()[i]);
       }
     }
-  });
+  };
+  parallel_for(stream, g.blocks * chunks, chunk_grain(g, chunks), reduce_units);
 }
 
-/// Rows of one block: dx = sum over lanes of multiplier g + slope x + constant. Lane 1 is there in a fork only.
+/// Rows of one block: dx = sum over lanes of multiplier g + slope x + constant. Lane 1 is there in
+/// a fork only.
 template <class T>
 struct GradientRows {
   int64_t rows, channels;
@@ -142,12 +150,14 @@ void gradient_rows(const GradientRows<T>& a) {
       auto dx = hn::MulAdd(x, load(d, a.slope + c), load(d, a.constant + c));
       auto dresidual = hn::Zero(d);
       for (int l = 0; l < (kFork ? 2 : 1); ++l) {
-        const auto g = masked<kMaskByY>(d, x, a.dy[l] + i, a.y[l] + i, a.multiplier[l] + c, a.addend[l] + c, floor);
+        const auto g = masked<kMaskByY>(d, x, a.dy[l] + i, a.y[l] + i, a.multiplier[l] + c,
+                                        a.addend[l] + c, floor);
         dx = hn::MulAdd(g, load(d, a.multiplier[l] + c), dx);
         if constexpr (!kPlain) {
           dresidual = hn::Add(dresidual, a.dresidual_is_dy ? load(d, a.dy[l] + i) : g);
           if (T* p = a.dresidual[l]; p != nullptr) {
-            store(d, a.accumulate_dresidual ? hn::Add(load(d, p + i), dresidual) : dresidual, p + i);
+            store(d, a.accumulate_dresidual ? hn::Add(load(d, p + i), dresidual) : dresidual,
+                  p + i);
             dresidual = hn::Zero(d);
           }
         }
@@ -156,15 +166,18 @@ void gradient_rows(const GradientRows<T>& a) {
         if (a.dx == nullptr) return;
         if (a.accumulate_dx) dx = hn::Add(load(d, a.dx + i), dx);
       }
-      if (a.stream) stream_store(d, dx, a.dx + i);
-      else store(d, dx, a.dx + i);
+      if (a.stream)
+        stream_store(d, dx, a.dx + i);
+      else
+        store(d, dx, a.dx + i);
     });
   }
   if (a.stream) hwy::FlushStream();
 }
 
 template <class T, bool kFork, bool kMaskByY, bool kPlain>
-void gradient_typed(CpuStream& stream, const NormBackward& a, const float* slope, const float* constant) {
+void gradient_typed(CpuStream& stream, const NormBackward& a, const float* slope,
+                    const float* constant) {
   const NormGeometry& g = a.geometry;
   const int64_t rows = g.blocks * g.rows, channels = g.channels;
   const T* x = a.x.as<T>();
@@ -176,50 +189,52 @@ void gradient_typed(CpuStream& stream, const NormBackward& a, const float* slope
   // Rows that share a row of the residual are walked by the same thread, the first part first.
   const int64_t parts = half && !kFork ? 2 : 1;
   const int64_t part_rows = rows / parts;
-  const bool streams = dx != nullptr && !a.accumulate_dx && can_stream(dx, channels, a.dx.size);
-  parallel_for(stream, part_rows, std::max<int64_t>(1, 16384 / channels), [&](int64_t begin, int64_t end) {
+  GradientRows<T> all{};
+  all.channels = channels;
+  all.floor = floor_of(a.activation);
+  all.stream = dx != nullptr && !a.accumulate_dx && can_stream(dx, channels, a.dx.size);
+  all.accumulate_dx = a.accumulate_dx;
+  all.dresidual_is_dy = a.activation == NormActivation::kReluThenAdd;
+
+  const auto walk = [&](int64_t begin, int64_t end) {
     const Scratch<float> scratch(stream, parts * 6 * channels);
     int64_t block_of_part[2] = {-1, -1};  // whose coefficients stand in scratch
-    const int64_t tile = std::max<int64_t>(1, 16384 / channels);
-    // From the last tile to the first: the sums have just read the rows from first to last.
-    for (int64_t last = end; last > begin; last = std::max(begin, last - tile)) {
-      const int64_t first = std::max(begin, last - tile);
-      for (int64_t part = 0; part < parts; ++part) {
-        float* coefficients = scratch.data() + part * 6 * channels;
-        for_blocks(g, part * part_rows + first, part * part_rows + last, [&](int64_t block, int64_t r0, int64_t r1) {
-          GradientRows<T> rows_of{.rows = r1 - r0, .channels = channels, .x = x + r0 * channels, .dy = {}, .y = {},
-                                  .multiplier = {}, .addend = {}, .slope = coefficients + 4 * channels,
-                                  .constant = coefficients + 5 * channels, .floor = floor_of(a.activation),
-                                  .dx = dx == nullptr ? nullptr : dx + r0 * channels, .dresidual = {},
-                                  .stream = streams, .accumulate_dx = a.accumulate_dx,
-                                  .accumulate_dresidual = a.accumulate_dresidual || part == 1,
-                                  .dresidual_is_dy = a.activation == NormActivation::kReluThenAdd};
-          const bool fresh = block_of_part[part] != block;
-          for (int l = 0; l < (kFork ? 2 : 1); ++l) {
-            float* multiplier = coefficients + l * 2 * channels;
-            float* addend = multiplier + channels;
-            if (fresh)
-              norm_coefficients(g, a.lane[static_cast<size_t>(kFork ? l : lane_of(block, g.blocks, a.lanes))], block,
-                                multiplier, addend);
-            rows_of.multiplier[l] = multiplier;
-            rows_of.addend[l] = addend;
-            const int64_t y_row = l * rows + r0;
-            rows_of.dy[l] = dy + y_row * channels;
-            rows_of.y[l] = y + y_row * channels;
-            // A half residual of a fork is written once, after the second lane.
-            if (dresidual != nullptr && !(half && kFork && l == 0))
-              rows_of.dresidual[l] = dresidual + (half ? r0 - part * part_rows : y_row) * channels;
-          }
-          if (fresh) {
-            spread_groups(g, slope + block * g.groups, coefficients + 4 * channels);
-            spread_groups(g, constant + block * g.groups, coefficients + 5 * channels);
-            block_of_part[part] = block;
-          }
-          gradient_rows<T, kFork, kMaskByY, kPlain>(rows_of);
-        });
+    for_tiles(g, parts, begin, end, [&](int64_t part, int64_t block, int64_t first, int64_t last) {
+      float* coefficients = scratch.data() + part * 6 * channels;
+      float* tile_slope = coefficients + 4 * channels;
+      float* tile_constant = coefficients + 5 * channels;
+      const bool fresh = block_of_part[part] != block;
+      if (fresh) {
+        spread_groups(g, slope + block * g.groups, tile_slope);
+        spread_groups(g, constant + block * g.groups, tile_constant);
+        block_of_part[part] = block;
       }
-    }
-  });
+      GradientRows<T> tile = all;
+      tile.rows = last - first;
+      tile.x = x + first * channels;
+      tile.slope = tile_slope;
+      tile.constant = tile_constant;
+      if (dx != nullptr) tile.dx = dx + first * channels;
+      tile.accumulate_dresidual = a.accumulate_dresidual || part == 1;
+      for (int l = 0; l < (kFork ? 2 : 1); ++l) {
+        float* multiplier = coefficients + l * 2 * channels;
+        float* addend = multiplier + channels;
+        const NormLane& lane = a.lane[static_cast<size_t>(lane_of(a, block, l))];
+        if (fresh) norm_coefficients(g, lane, block, multiplier, addend);
+        tile.multiplier[l] = multiplier;
+        tile.addend[l] = addend;
+        const int64_t y_row = l * rows + first;
+        const int64_t residual_row = half ? first - part * part_rows : y_row;
+        tile.dy[l] = dy + y_row * channels;
+        tile.y[l] = y + y_row * channels;
+        // A half residual of a fork is written once, after the second lane.
+        if (dresidual != nullptr && !(half && kFork && l == 0))
+          tile.dresidual[l] = dresidual + residual_row * channels;
+      }
+      gradient_rows<T, kFork, kMaskByY, kPlain>(tile);
+    });
+  };
+  parallel_for(stream, part_rows, tile_rows(g), walk);
 }
 
 /// Calls f(T, fork, mask_by_y) with the three as types.
@@ -227,8 +242,12 @@ template <class F>
 void visit_kernel(const NormBackward& a, F&& f) {
   const bool mask_by_y = a.activation == NormActivation::kRelu && a.has_residual;
   visit_storage(a.x.dtype, [&](auto zero) {
-    if (a.fork) mask_by_y ? f(zero, std::true_type(), std::true_type()) : f(zero, std::true_type(), std::false_type());
-    else mask_by_y ? f(zero, std::false_type(), std::true_type()) : f(zero, std::false_type(), std::false_type());
+    if (a.fork)
+      mask_by_y ? f(zero, std::true_type(), std::true_type())
+                : f(zero, std::true_type(), std::false_type());
+    else
+      mask_by_y ? f(zero, std::false_type(), std::true_type())
+                : f(zero, std::false_type(), std::false_type());
   });
 }
 
@@ -248,10 +267,10 @@ void gradient(CpuStream& stream, const NormBackward& a, const float* slope, cons
   });
 }
 
-/// Groups [first, last) of a block: adds the chunks' sums into the first chunk's, turns g (x - mean) into g xhat there,
-/// and finds the slope and constant of dx unless the statistics are fixed.
-void finish_groups(const NormBackward& a, int64_t block, int64_t first, int64_t last, int64_t chunks, double* partial,
-                   float* slope, float* constant) {
+/// Groups [first, last) of a block: adds the chunks' sums into the first chunk's, turns g (x -
+/// mean) into g xhat there, and finds the slope and constant of dx unless the statistics are fixed.
+void finish_groups(const NormBackward& a, int64_t block, int64_t first, int64_t last,
+                   int64_t chunks, double* partial, float* slope, float* constant) {
   const NormGeometry& g = a.geometry;
   const int64_t channels = g.channels, width = channels / g.groups;
   const int lanes = a.fork ? 2 : 1;
@@ -266,7 +285,7 @@ void finish_groups(const NormBackward& a, int64_t block, int64_t first, int64_t 
     const int64_t at = block * g.groups + i;
     double s1 = 0, s2 = 0;  // sums of scale g and of scale g xhat
     for (int l = 0; l < lanes; ++l) {
-      const NormLane& lane = a.lane[static_cast<size_t>(a.fork ? l : lane_of(block, g.blocks, a.lanes))];
+      const NormLane& lane = a.lane[static_cast<size_t>(lane_of(a, block, l))];
       const float* scale = lane.scale.empty() ? nullptr : lane.scale.data();
       const double rstd = static_cast<double>(lane.rstd.data()[at]);
       double* sum = partial + l * 2 * channels;
@@ -279,8 +298,9 @@ void finish_groups(const NormBackward& a, int64_t block, int64_t first, int64_t 
       }
     }
     if (a.fixed_statistics) continue;
-    const NormLane& lane = a.lane[static_cast<size_t>(a.fork ? 0 : lane_of(block, g.blocks, a.lanes))];
-    const double mean = static_cast<double>(lane.mean.data()[at]), rstd = static_cast<double>(lane.rstd.data()[at]);
+    const NormLane& lane = a.lane[static_cast<size_t>(lane_of(a, block, 0))];
+    const double mean = static_cast<double>(lane.mean.data()[at]),
+                 rstd = static_cast<double>(lane.rstd.data()[at]);
     const double factor = -rstd * rstd * s2 * inverse;
     slope[at] = static_cast<float>(factor);
     constant[at] = static_cast<float>(-rstd * s1 * inverse - factor * mean);
@@ -288,7 +308,8 @@ void finish_groups(const NormBackward& a, int64_t block, int64_t first, int64_t 
 }
 
 /// dscale and dshift of channels [first, last): the sum over the lane's blocks.
-void finish_affine(const NormBackward& a, int64_t first, int64_t last, int64_t chunks, const double* partial) {
+void finish_affine(const NormBackward& a, int64_t first, int64_t last, int64_t chunks,
+                   const double* partial) {
   const NormGeometry& g = a.geometry;
   const int64_t channels = g.channels;
   const int lanes = a.fork ? 2 : 1;
@@ -298,7 +319,7 @@ void finish_affine(const NormBackward& a, int64_t first, int64_t last, int64_t c
     double dscale[2][kStep] = {}, dshift[2][kStep] = {};
     for (int64_t block = 0; block < g.blocks; ++block)
       for (int l = 0; l < lanes; ++l) {
-        const auto lane = static_cast<size_t>(a.fork ? l : lane_of(block, g.blocks, a.lanes));
+        const auto lane = static_cast<size_t>(lane_of(a, block, l));
         const double* sum = partial + (block * chunks * lanes + l) * 2 * channels + first;
         for (int64_t c = 0; c < count; ++c) {
           dshift[lane][c] += sum[c];
@@ -309,7 +330,8 @@ void finish_affine(const NormBackward& a, int64_t first, int64_t last, int64_t c
       if (out.empty()) return;
       for (int64_t c = 0; c < count; ++c) {
         float& to = out[static_cast<size_t>(first + c)];
-        to = static_cast<float>(a.accumulate_affine ? static_cast<double>(to) + value[c] : value[c]);
+        to =
+            static_cast<float>(a.accumulate_affine ? static_cast<double>(to) + value[c] : value[c]);
       }
     };
     for (size_t l = 0; l < static_cast<size_t>(a.lanes); ++l) {
@@ -332,13 +354,15 @@ void backward(CpuStream& stream, const NormBackward& a, bool affine) {
     const int64_t grain = std::max<int64_t>(1, 8192 / (chunks * (g.channels / g.groups)));
     parallel_for(stream, g.statistics(), grain, [&](int64_t first, int64_t last) {
       for_groups(g, first, last, [&](int64_t block, int64_t begin, int64_t end) {
-        finish_groups(a, block, begin, end, chunks, partial.data() + block * chunks * chunk_size, slope, constant);
+        finish_groups(a, block, begin, end, chunks, partial.data() + block * chunks * chunk_size,
+                      slope, constant);
       });
     });
     if (affine)
-      parallel_for(stream, g.channels, std::max<int64_t>(1, 8192 / g.blocks), [&](int64_t first, int64_t last) {
-        finish_affine(a, first, last, chunks, partial.data());
-      });
+      parallel_for(stream, g.channels, std::max<int64_t>(1, 8192 / g.blocks),
+                   [&](int64_t first, int64_t last) {
+                     finish_affine(a, first, last, chunks, partial.data());
+                   });
   }
   if (a.dx || a.dresidual) gradient(stream, a, slope, constant);
 }
@@ -357,9 +381,12 @@ void check(const NormBackward& a) {
   const NormGeometry& g = a.geometry;
   PASSNORM_CHECK(a.lanes == 1 || a.lanes == 2, a.lanes, " lanes");
   PASSNORM_CHECK(!a.fork || a.lanes == 2, "a fork has two lanes");
-  PASSNORM_CHECK(a.fork || a.lanes == 1 || g.blocks % 2 == 0, g.blocks, " blocks do not divide into two lanes");
-  PASSNORM_CHECK(a.x.size == g.x_size() && a.dy.size == a.x.size * (a.fork ? 2 : 1) && (!a.dx || a.dx.size == a.x.size),
-                 "x has ", a.x.size, " elements, dx ", a.dx.size, ", dy ", a.dy.size, ", the geometry ", g.x_size());
+  PASSNORM_CHECK(a.fork || a.lanes == 1 || g.blocks % 2 == 0, g.blocks,
+                 " blocks do not divide into two lanes");
+  PASSNORM_CHECK(a.x.size == g.x_size() && a.dy.size == a.x.size * (a.fork ? 2 : 1) &&
+                     (!a.dx || a.dx.size == a.x.size),
+                 "x has ", a.x.size, " elements, dx ", a.dx.size, ", dy ", a.dy.size,
+                 ", the geometry ", g.x_size());
   PASSNORM_CHECK(a.activation != NormActivation::kRelu || !a.has_residual || a.y.size == a.dy.size,
                  "relu(u + residual) needs y; it has ", a.y.size, " elements, dy ", a.dy.size);
   PASSNORM_CHECK(!a.dresidual || a.dresidual.size == a.dy.size ||
@@ -370,7 +397,8 @@ void check(const NormBackward& a) {
     const auto channels = static_cast<size_t>(g.channels);
     PASSNORM_CHECK((a.dscale[l].empty() || a.dscale[l].size() == channels) &&
                        (a.dshift[l].empty() || a.dshift[l].size() == channels),
-                   "dscale [", a.dscale[l].size(), "] and dshift [", a.dshift[l].size(), "] of ", channels, " channels");
+                   "dscale [", a.dscale[l].size(), "] and dshift [", a.dshift[l].size(), "] of ",
+                   channels, " channels");
   }
 }
 
@@ -379,7 +407,8 @@ void check(const NormBackward& a) {
 void norm_backward(CpuStream& stream, const NormBackward& a) {
   check(a);
   bool affine = false;
-  for (size_t l = 0; l < static_cast<size_t>(a.lanes); ++l) affine |= !a.dscale[l].empty() || !a.dshift[l].empty();
+  for (size_t l = 0; l < static_cast<size_t>(a.lanes); ++l)
+    affine |= !a.dscale[l].empty() || !a.dshift[l].empty();
   HWY_DYNAMIC_DISPATCH(backward)(stream, a, affine);
 }
 

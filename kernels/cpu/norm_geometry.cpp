@@ -4,23 +4,29 @@
 
 namespace passnorm::kernels {
 
-NormGeometry NormGeometry::of(NormKind kind, int64_t n, int64_t s, int64_t c, int64_t lanes, int64_t group_channels) {
-  PASSNORM_CHECK(n > 0 && s > 0 && c > 0 && lanes > 0 && n % lanes == 0, n, " samples of ", s, " positions and ", c,
-                 " channels on ", lanes, " lanes");
+NormGeometry NormGeometry::of(NormKind kind, int64_t n, int64_t s, int64_t c, int64_t lanes,
+                              int64_t group_channels) {
+  PASSNORM_CHECK(n > 0 && s > 0 && c > 0 && lanes > 0 && n % lanes == 0, n, " samples of ", s,
+                 " positions and ", c, " channels on ", lanes, " lanes");
   switch (kind) {
     case NormKind::kBatch:
-    case NormKind::kNone: return {lanes, n / lanes * s, c, c};
+    case NormKind::kNone:
+      return {lanes, n / lanes * s, c, c};
     case NormKind::kGroup:
       if (group_channels <= 0 || c % group_channels != 0)
-        fail(Fault::kUsage, "group normalisation: ", c, " channels do not divide into groups of ", group_channels);
+        fail(Fault::kUsage, "group normalisation: ", c, " channels do not divide into groups of ",
+             group_channels);
       return {n, s, c, c / group_channels};
-    case NormKind::kInstance: return {n, s, c, c};
-    case NormKind::kLayer: return {n, s, c, 1};
+    case NormKind::kInstance:
+      return {n, s, c, c};
+    case NormKind::kLayer:
+      return {n, s, c, 1};
   }
   fail(Fault::kBug, "norm kind ", static_cast<int>(kind));
 }
 
-void norm_coefficients(const NormGeometry& g, const NormLane& lane, int64_t block, float* multiplier, float* addend) {
+void norm_coefficients(const NormGeometry& g, const NormLane& lane, int64_t block,
+                       float* multiplier, float* addend) {
   const float* mean = lane.mean.data() + block * g.groups;
   const float* rstd = lane.rstd.data() + block * g.groups;
   spread_groups(g, rstd, multiplier);
@@ -44,18 +50,21 @@ void spread_groups(const NormGeometry& g, const float* groups, float* channels) 
 }
 
 void check_lane(const NormGeometry& g, const NormLane& lane) {
-  const auto statistics = static_cast<size_t>(g.statistics()), channels = static_cast<size_t>(g.channels);
-  PASSNORM_CHECK(lane.mean.size() == statistics && lane.rstd.size() == statistics, "mean [", lane.mean.size(),
-                 "] and rstd [", lane.rstd.size(), "] of ", statistics, " statistics");
+  const auto statistics = static_cast<size_t>(g.statistics()),
+             channels = static_cast<size_t>(g.channels);
+  PASSNORM_CHECK(lane.mean.size() == statistics && lane.rstd.size() == statistics, "mean [",
+                 lane.mean.size(), "] and rstd [", lane.rstd.size(), "] of ", statistics,
+                 " statistics");
   PASSNORM_CHECK((lane.scale.empty() || lane.scale.size() == channels) &&
                      (lane.shift.empty() || lane.shift.size() == channels),
-                 "scale [", lane.scale.size(), "] and shift [", lane.shift.size(), "] of ", channels, " channels");
+                 "scale [", lane.scale.size(), "] and shift [", lane.shift.size(), "] of ",
+                 channels, " channels");
 }
 
 void norm_update_running(CpuStream&, const NormUpdateRunning& a) {
   const auto channels = static_cast<size_t>(a.channels);
-  PASSNORM_CHECK(a.mean.size() == channels && a.var.size() == channels && a.running_mean.size() == channels &&
-                     a.running_var.size() == channels,
+  PASSNORM_CHECK(a.mean.size() == channels && a.var.size() == channels &&
+                     a.running_mean.size() == channels && a.running_var.size() == channels,
                  "running statistics of ", channels, " channels");
   const double count = static_cast<double>(a.count);
   const auto unbiased = static_cast<float>(a.count > 1 ? count / (count - 1) : 1.0);
@@ -67,7 +76,8 @@ void norm_update_running(CpuStream&, const NormUpdateRunning& a) {
 }
 
 void norm_rstd(CpuStream&, const NormRstd& a) {
-  PASSNORM_CHECK(a.var.size() == a.rstd.size(), "rstd [", a.rstd.size(), "] of var [", a.var.size(), "]");
+  PASSNORM_CHECK(a.var.size() == a.rstd.size(), "rstd [", a.rstd.size(), "] of var [", a.var.size(),
+                 "]");
   for (size_t c = 0; c < a.var.size(); ++c) a.rstd[c] = 1 / std::sqrt(a.var[c] + a.eps);
 }
 

@@ -33,16 +33,16 @@ HWY_INLINE void add_rows(const T* HWY_RESTRICT x, const float* HWY_RESTRICT shif
 
 /// Mean and sum of squared deviations per channel of `rows` rows.
 template <class T>
-void reduce_chunk(const T* x, int64_t rows, int64_t channels, float* scratch, double* mean, double* deviation) {
+void reduce_chunk(const T* x, int64_t rows, int64_t channels, float* scratch, double* mean,
+                  double* deviation) {
   float* shift = scratch;  // the first row: near the mean, so the squares do not cancel
   float* sum = shift + channels;
   float* square = sum + channels;
   for (int64_t c = 0; c < channels; ++c) shift[c] = static_cast<float>(x[c]);
   std::fill_n(mean, channels, 0.0);
   std::fill_n(deviation, channels, 0.0);
-  constexpr int64_t kFlush = 512;  // rows summed in f32
-  for (int64_t first = 0; first < rows; first += kFlush) {
-    const int64_t last = std::min(rows, first + kFlush);
+  for (int64_t first = 0; first < rows; first += kFlushRows) {
+    const int64_t last = std::min(rows, first + kFlushRows);
     std::fill_n(sum, 2 * channels, 0.0f);
     int64_t r = first;
     for (; r + 4 <= last; r += 4) add_rows<4>(x + r * channels, shift, channels, sum, square);
@@ -55,30 +55,32 @@ void reduce_chunk(const T* x, int64_t rows, int64_t channels, float* scratch, do
   const double inverse = 1.0 / static_cast<double>(rows);
   for (int64_t c = 0; c < channels; ++c) {
     const double offset = mean[c] * inverse;
-    deviation[c] = std::max(0.0, deviation[c] - mean[c] * offset);
+    deviation[c] = std::max(deviation[c] - mean[c] * offset, 0.0);  // in this order NaN stays
     mean[c] = static_cast<double>(shift[c]) + offset;
   }
 }
 
 template <class T>
-void reduce_chunks(CpuStream& stream, const NormGeometry& g, const T* x, int64_t chunks, double* partial) {
+void reduce_chunks(CpuStream& stream, const NormGeometry& g, const T* x, int64_t chunks,
+                   double* partial) {
   const int64_t channels = g.channels;
-  parallel_for(stream, g.blocks * chunks, std::max<int64_t>(1, (chunks << 14) / (g.rows * channels)),
-               [&](int64_t first, int64_t last) {
+  const auto reduce_units = [&](int64_t first, int64_t last) {
     const Scratch<float> scratch(stream, 3 * channels);
     for (int64_t unit = first; unit < last; ++unit) {
       const int64_t block = unit / chunks, chunk = unit % chunks;
       const int64_t begin = g.rows * chunk / chunks, end = g.rows * (chunk + 1) / chunks;
       double* mean = partial + unit * 2 * channels;
-      reduce_chunk(x + (block * g.rows + begin) * channels, end - begin, channels, scratch.data(), mean,
-                   mean + channels);
+      reduce_chunk(x + (block * g.rows + begin) * channels, end - begin, channels, scratch.data(),
+                   mean, mean + channels);
     }
-  });
+  };
+  parallel_for(stream, g.blocks * chunks, chunk_grain(g, chunks), reduce_units);
 }
 
 /// Adds chunk b (of rows_b rows) to chunk a (of rows_a): Chan, Golub and LeVeque 1979.
-void merge(int64_t rows_a, double* HWY_RESTRICT mean_a, double* HWY_RESTRICT deviation_a, int64_t rows_b,
-           const double* HWY_RESTRICT mean_b, const double* HWY_RESTRICT deviation_b, int64_t first, int64_t last) {
+void merge(int64_t rows_a, double* HWY_RESTRICT mean_a, double* HWY_RESTRICT deviation_a,
+           int64_t rows_b, const double* HWY_RESTRICT mean_b,
+           const double* HWY_RESTRICT deviation_b, int64_t first, int64_t last) {
   const double n = static_cast<double>(rows_a + rows_b);
   const double share = static_cast<double>(rows_b) / n;
   const double weight = static_cast<double>(rows_a) * share;
@@ -90,7 +92,8 @@ void merge(int64_t rows_a, double* HWY_RESTRICT mean_a, double* HWY_RESTRICT dev
 }
 
 /// Groups [first, last) of a block, from its chunks' means and deviations [chunks, 2, C].
-void finish_groups(const NormStatistics& a, int64_t block, int64_t first, int64_t last, int64_t chunks, double* partial) {
+void finish_groups(const NormStatistics& a, int64_t block, int64_t first, int64_t last,
+                   int64_t chunks, double* partial) {
   const NormGeometry& g = a.geometry;
   const int64_t channels = g.channels, width = channels / g.groups;
   double* mean = partial;
@@ -112,15 +115,18 @@ void finish_groups(const NormStatistics& a, int64_t block, int64_t first, int64_
       double m = 0, q = 0;
       for (int64_t c = i * width; c < (i + 1) * width; ++c) m += mean[c];
       m /= static_cast<double>(width);
-      for (int64_t c = i * width; c < (i + 1) * width; ++c) q += deviation[c] + rows * (mean[c] - m) * (mean[c] - m);
+      for (int64_t c = i * width; c < (i + 1) * width; ++c)
+        q += deviation[c] + rows * (mean[c] - m) * (mean[c] - m);
       group_mean[i] = static_cast<float>(m);
       rstd[i] = static_cast<float>(q * inverse);
     }
   }
-  // Until here rstd held the variance: roots and divisions in a loop of their own take whole vectors.
+  // Until here rstd held the variance: roots and divisions in a loop of their own take whole
+  // vectors.
   if (!a.var.empty()) std::copy(rstd + first, rstd + last, a.var.data() + block * g.groups + first);
   const double eps = static_cast<double>(a.eps);
-  for (int64_t i = first; i < last; ++i) rstd[i] = static_cast<float>(1.0 / std::sqrt(static_cast<double>(rstd[i]) + eps));
+  for (int64_t i = first; i < last; ++i)
+    rstd[i] = static_cast<float>(1.0 / std::sqrt(static_cast<double>(rstd[i]) + eps));
 }
 
 void statistics(CpuStream& stream, const NormStatistics& a) {
@@ -151,9 +157,12 @@ HWY_EXPORT(statistics);
 void norm_statistics(CpuStream& stream, const NormStatistics& a) {
   const NormGeometry& g = a.geometry;
   const auto count = static_cast<size_t>(g.statistics());
-  PASSNORM_CHECK(g.x_size() > 0 && a.x.size == g.x_size(), "x has ", a.x.size, " elements, the geometry ", g.x_size());
-  PASSNORM_CHECK(a.mean.size() == count && a.rstd.size() == count && (a.var.empty() || a.var.size() == count), "mean [",
-                 a.mean.size(), "], rstd [", a.rstd.size(), "] and var [", a.var.size(), "] of ", count, " statistics");
+  PASSNORM_CHECK(g.x_size() > 0 && a.x.size == g.x_size(), "x has ", a.x.size,
+                 " elements, the geometry ", g.x_size());
+  PASSNORM_CHECK(
+      a.mean.size() == count && a.rstd.size() == count && (a.var.empty() || a.var.size() == count),
+      "mean [", a.mean.size(), "], rstd [", a.rstd.size(), "] and var [", a.var.size(), "] of ",
+      count, " statistics");
   HWY_DYNAMIC_DISPATCH(statistics)(stream, a);
 }
 

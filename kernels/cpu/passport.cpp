@@ -16,7 +16,8 @@
 namespace passnorm::kernels {
 namespace {
 
-// Every product below is of one matrix with two vectors, scale and shift, so that the matrix is read once.
+// Every product below is of one matrix with two vectors, scale and shift, so that the matrix is
+// read once.
 
 /// y_i = w m_i + bias
 struct Product {
@@ -39,16 +40,17 @@ struct TransposedProduct {
 /// dw += g_0 m_0^T + g_1 m_1^T, dbias += g_0 + g_1
 struct RankTwo {
   int64_t rows = 0, columns = 0;
-  const float* g[2] = {};   // [rows] each
-  const float* m[2] = {};   // [columns] each
-  float* dw = nullptr;      // [rows, columns] or null
-  float* dbias = nullptr;   // [rows] or null
+  const float* g[2] = {};  // [rows] each
+  const float* m[2] = {};  // [columns] each
+  float* dw = nullptr;     // [rows, columns] or null
+  float* dbias = nullptr;  // [rows] or null
 };
 
-/// Calls f(job, first, last) for ranges of each job's items that cover all of them; all jobs share one parallel loop, and
-/// threads get equal numbers of matrix elements.
+/// Calls f(job, first, last) for ranges of each job's items that cover all of them; all jobs share
+/// one parallel loop, and threads get equal numbers of matrix elements.
 template <class Job, class F>
-void share(CpuStream& stream, const std::vector<Job>& jobs, int64_t Job::*items, int64_t Job::*weight, F&& f) {
+void share(CpuStream& stream, const std::vector<Job>& jobs, int64_t Job::*items,
+           int64_t Job::*weight, F&& f) {
   int64_t total = 0;
   for (const Job& job : jobs) {
     PASSNORM_CHECK(job.rows > 0 && job.columns > 0, "a matrix of ", job.rows, " x ", job.columns);
@@ -58,8 +60,11 @@ void share(CpuStream& stream, const std::vector<Job>& jobs, int64_t Job::*items,
     int64_t offset = 0;
     for (const Job& job : jobs) {
       const int64_t count = job.*items, size = job.*weight;
-      const auto item_at = [&](int64_t element) { return std::clamp<int64_t>((element - offset + size - 1) / size, 0, count); };
-      const int64_t first = begin <= offset ? 0 : item_at(begin), last = end <= offset ? 0 : item_at(end);
+      const auto item_at = [&](int64_t element) {
+        return std::clamp<int64_t>((element - offset + size - 1) / size, 0, count);
+      };
+      const int64_t first = begin <= offset ? 0 : item_at(begin),
+                    last = end <= offset ? 0 : item_at(end);
       if (first < last) f(job, first, last);
       offset += count * size;
     }
@@ -164,30 +169,34 @@ void run(CpuStream& stream, const std::vector<Product>& jobs) {
   share(stream, jobs, &Product::rows, &Product::columns, HWY_DYNAMIC_DISPATCH(multiply));
 }
 void run(CpuStream& stream, const std::vector<TransposedProduct>& jobs) {
-  share(stream, jobs, &TransposedProduct::columns, &TransposedProduct::rows, HWY_DYNAMIC_DISPATCH(multiply_transposed));
+  share(stream, jobs, &TransposedProduct::columns, &TransposedProduct::rows,
+        HWY_DYNAMIC_DISPATCH(multiply_transposed));
 }
 void run(CpuStream& stream, const std::vector<RankTwo>& jobs) {
   share(stream, jobs, &RankTwo::rows, &RankTwo::columns, HWY_DYNAMIC_DISPATCH(add_rank_two));
 }
 
 /// The i-th pointer, or null where none are given.
-float* pointer_at(std::span<float* const> pointers, size_t i) { return pointers.empty() ? nullptr : pointers[i]; }
+float* pointer_at(std::span<float* const> pointers, size_t i) {
+  return pointers.empty() ? nullptr : pointers[i];
+}
 
 void check_count(std::span<float* const> pointers, size_t sites) {
-  PASSNORM_CHECK(pointers.empty() || pointers.size() == sites, pointers.size(), " pointers for ", sites, " sites");
+  PASSNORM_CHECK(pointers.empty() || pointers.size() == sites, pointers.size(), " pointers for ",
+                 sites, " sites");
 }
 
 /// A site's [2, count] at `offset` of a vector of `size` floats.
 void check_range(int64_t offset, int64_t count, size_t size) {
-  PASSNORM_CHECK(offset >= 0 && offset + 2 * count <= static_cast<int64_t>(size), "a site's 2 x ", count, " values at ",
-                 offset, " of a vector of ", size);
+  PASSNORM_CHECK(offset >= 0 && offset + 2 * count <= static_cast<int64_t>(size), "a site's 2 x ",
+                 count, " values at ", offset, " of a vector of ", size);
 }
 
 void check_digest(const ConvGeometry& g, size_t key, size_t digest) {
   PASSNORM_CHECK(g.n == 1 && g.oh() > 0 && g.ow() > 0 && static_cast<int64_t>(key) == g.x_size() &&
                      static_cast<int64_t>(digest) == g.window(),
-                 "a key of ", key, " values for ", g.h, "x", g.w, "x", g.c, ", a digest of ", digest, " for a window of ",
-                 g.window());
+                 "a key of ", key, " values for ", g.h, "x", g.w, "x", g.c, ", a digest of ",
+                 digest, " for a window of ", g.window());
 }
 
 }  // namespace
@@ -225,21 +234,22 @@ void passport_digest_backward(CpuStream& stream, const PassportDigestBackward& a
     const int64_t from = position + g.pad - k;
     return from >= 0 && from % g.stride == 0 && from / g.stride < outputs;
   };
-  parallel_for(stream, g.h * g.w, std::max<int64_t>(1, 4096 / g.window()), [&](int64_t first, int64_t last) {
-    for (int64_t i = first; i < last; ++i) {
-      float* dkey = a.dkey.data() + i * g.c;
-      std::fill_n(dkey, g.c, 0.0f);
-      for (int64_t kh = 0; kh < g.kh; ++kh) {
-        if (!reaches(i / g.w, kh, g.oh())) continue;
-        for (int64_t kw = 0; kw < g.kw; ++kw) {
-          if (!reaches(i % g.w, kw, g.ow())) continue;
-          const float* ddigest = a.ddigest.data() + (kh * g.kw + kw) * g.c;
-          for (int64_t c = 0; c < g.c; ++c) dkey[c] += ddigest[c];
-        }
-      }
-      for (int64_t c = 0; c < g.c; ++c) dkey[c] *= inverse;
-    }
-  });
+  parallel_for(stream, g.h * g.w, std::max<int64_t>(1, 4096 / g.window()),
+               [&](int64_t first, int64_t last) {
+                 for (int64_t i = first; i < last; ++i) {
+                   float* dkey = a.dkey.data() + i * g.c;
+                   std::fill_n(dkey, g.c, 0.0f);
+                   for (int64_t kh = 0; kh < g.kh; ++kh) {
+                     if (!reaches(i / g.w, kh, g.oh())) continue;
+                     for (int64_t kw = 0; kw < g.kw; ++kw) {
+                       if (!reaches(i % g.w, kw, g.ow())) continue;
+                       const float* ddigest = a.ddigest.data() + (kh * g.kw + kw) * g.c;
+                       for (int64_t c = 0; c < g.c; ++c) dkey[c] += ddigest[c];
+                     }
+                   }
+                   for (int64_t c = 0; c < g.c; ++c) dkey[c] *= inverse;
+                 }
+               });
 }
 
 void passport_read(CpuStream& stream, const PassportRead& a) {
@@ -247,7 +257,11 @@ void passport_read(CpuStream& stream, const PassportRead& a) {
   for (const PassportSite& s : a.sites) {
     check_range(s.offset, s.channels, a.raw.size());
     float* raw = a.raw.data() + s.offset;
-    jobs.push_back({.rows = s.channels, .columns = s.window, .w = s.w, .bias = s.bias, .m = {s.m, s.m + s.window},
+    jobs.push_back({.rows = s.channels,
+                    .columns = s.window,
+                    .w = s.w,
+                    .bias = s.bias,
+                    .m = {s.m, s.m + s.window},
                     .y = {raw, raw + s.channels}});
   }
   run(stream, jobs);
@@ -264,10 +278,17 @@ void passport_read_backward(CpuStream& stream, const PassportReadBackward& a) {
     float* const dw = pointer_at(a.dw, i);
     float* const dbias = pointer_at(a.dbias, i);
     if (dw != nullptr || dbias != nullptr)
-      weights.push_back({.rows = s.channels, .columns = s.window, .g = {draw, draw + s.channels},
-                         .m = {s.m, s.m + s.window}, .dw = dw, .dbias = dbias});
+      weights.push_back({.rows = s.channels,
+                         .columns = s.window,
+                         .g = {draw, draw + s.channels},
+                         .m = {s.m, s.m + s.window},
+                         .dw = dw,
+                         .dbias = dbias});
     if (float* const dm = pointer_at(a.dm, i); dm != nullptr)
-      digests.push_back({.rows = s.channels, .columns = s.window, .w = s.w, .g = {draw, draw + s.channels},
+      digests.push_back({.rows = s.channels,
+                         .columns = s.window,
+                         .w = s.w,
+                         .g = {draw, draw + s.channels},
                          .dm = {dm, dm + s.window}});
   }
   run(stream, weights);
@@ -284,13 +305,20 @@ void gate(CpuStream& stream, const Gate& a) {
     float* hidden = a.hidden.data() + s.hidden_offset;
     const float* act = active.data() + s.hidden_offset;
     float* used = a.used.data() + s.offset;
-    down.push_back({.rows = s.hidden, .columns = s.channels, .w = s.a1, .m = {raw, raw + s.channels},
+    down.push_back({.rows = s.hidden,
+                    .columns = s.channels,
+                    .w = s.a1,
+                    .m = {raw, raw + s.channels},
                     .y = {hidden, hidden + s.hidden}});
-    up.push_back({.rows = s.channels, .columns = s.hidden, .w = s.a2, .m = {act, act + s.hidden},
+    up.push_back({.rows = s.channels,
+                  .columns = s.hidden,
+                  .w = s.a2,
+                  .m = {act, act + s.hidden},
                   .y = {used, used + s.channels}});
   }
   run(stream, down);
-  for (size_t i = 0; i < a.hidden.size(); ++i) active.data()[i] = a.hidden[i] > 0 ? a.hidden[i] : kSlope * a.hidden[i];
+  for (size_t i = 0; i < a.hidden.size(); ++i)
+    active.data()[i] = a.hidden[i] > 0 ? a.hidden[i] : kSlope * a.hidden[i];
   run(stream, up);
 }
 
@@ -309,16 +337,29 @@ void gate_backward(CpuStream& stream, const GateBackward& a) {
     const float* act = active.data() + s.hidden_offset;
     float* dh = dhidden.data() + s.hidden_offset;
     float* draw = a.draw.data() + s.offset;
-    to_hidden.push_back({.rows = s.channels, .columns = s.hidden, .w = s.a2, .g = {dused, dused + s.channels},
+    to_hidden.push_back({.rows = s.channels,
+                         .columns = s.hidden,
+                         .w = s.a2,
+                         .g = {dused, dused + s.channels},
                          .dm = {dh, dh + s.hidden}});
-    to_raw.push_back({.rows = s.hidden, .columns = s.channels, .w = s.a1, .g = {dh, dh + s.hidden},
-                      .dm = {draw, draw + s.channels}, .accumulate = true});
+    to_raw.push_back({.rows = s.hidden,
+                      .columns = s.channels,
+                      .w = s.a1,
+                      .g = {dh, dh + s.hidden},
+                      .dm = {draw, draw + s.channels},
+                      .accumulate = true});
     if (float* const da2 = pointer_at(a.da2, i); da2 != nullptr)
-      weights.push_back({.rows = s.channels, .columns = s.hidden, .g = {dused, dused + s.channels},
-                         .m = {act, act + s.hidden}, .dw = da2});
+      weights.push_back({.rows = s.channels,
+                         .columns = s.hidden,
+                         .g = {dused, dused + s.channels},
+                         .m = {act, act + s.hidden},
+                         .dw = da2});
     if (float* const da1 = pointer_at(a.da1, i); da1 != nullptr)
-      weights.push_back({.rows = s.hidden, .columns = s.channels, .g = {dh, dh + s.hidden},
-                         .m = {raw, raw + s.channels}, .dw = da1});
+      weights.push_back({.rows = s.hidden,
+                         .columns = s.channels,
+                         .g = {dh, dh + s.hidden},
+                         .m = {raw, raw + s.channels},
+                         .dw = da1});
   }
   run(stream, to_hidden);
   for (size_t i = 0; i < a.hidden.size(); ++i) {
@@ -333,8 +374,8 @@ void gate_backward(CpuStream& stream, const GateBackward& a) {
 void sign_loss(CpuStream&, const SignLoss& a) {
   PASSNORM_CHECK(a.loss.size() == a.sites.size() && a.matched.size() == a.sites.size() &&
                      (a.draw.empty() || a.draw.size() == a.raw.size()),
-                 "loss [", a.loss.size(), "] and matched [", a.matched.size(), "] of ", a.sites.size(), " sites, draw [",
-                 a.draw.size(), "] of raw [", a.raw.size(), "]");
+                 "loss [", a.loss.size(), "] and matched [", a.matched.size(), "] of ",
+                 a.sites.size(), " sites, draw [", a.draw.size(), "] of raw [", a.raw.size(), "]");
   for (size_t i = 0; i < a.sites.size(); ++i) {
     const SignSite& s = a.sites[i];
     check_range(s.offset, s.channels, a.raw.size());
@@ -348,9 +389,11 @@ void sign_loss(CpuStream&, const SignLoss& a) {
       if (short_of > 0) hinge += static_cast<double>(short_of);
       squares += static_cast<double>(raw[c]) * static_cast<double>(raw[c]);
       matched += bit * raw[c] > 0;
-      if (draw != nullptr) draw[c] += a.weight * ((short_of > 0 ? -a.alpha * bit : 0.0f) + 2 * a.decay * raw[c]);
+      if (draw != nullptr)
+        draw[c] += a.weight * ((short_of > 0 ? -a.alpha * bit : 0.0f) + 2 * a.decay * raw[c]);
     }
-    a.loss[i] = static_cast<float>(static_cast<double>(a.alpha) * hinge + static_cast<double>(a.decay) * squares);
+    a.loss[i] = static_cast<float>(static_cast<double>(a.alpha) * hinge +
+                                   static_cast<double>(a.decay) * squares);
     a.matched[i] = matched;
   }
 }

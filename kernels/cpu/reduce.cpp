@@ -21,7 +21,8 @@ double sum_squares_of(const float* x, int64_t n) {
   auto sum0 = hn::Zero(d), sum1 = hn::Zero(d), sum2 = hn::Zero(d), sum3 = hn::Zero(d);
   int64_t i = 0;
   for (; i + 4 * lanes <= n; i += 4 * lanes) {
-    const auto v0 = hn::PromoteTo(d, hn::LoadU(half, x + i)), v1 = hn::PromoteTo(d, hn::LoadU(half, x + i + lanes));
+    const auto v0 = hn::PromoteTo(d, hn::LoadU(half, x + i)),
+               v1 = hn::PromoteTo(d, hn::LoadU(half, x + i + lanes));
     const auto v2 = hn::PromoteTo(d, hn::LoadU(half, x + i + 2 * lanes));
     const auto v3 = hn::PromoteTo(d, hn::LoadU(half, x + i + 3 * lanes));
     sum0 = hn::MulAdd(v0, v0, sum0);
@@ -40,7 +41,8 @@ int64_t count_nonfinite_of(const float* x, int64_t n) {
   while (n > 0) {  // 32-bit counters, so that the loop has one vector width
     const int64_t step = std::min<int64_t>(n, 1 << 20);
     uint32_t found = 0;
-    for (int64_t i = 0; i < step; ++i) found += (std::bit_cast<uint32_t>(x[i]) & kExponent) == kExponent;
+    for (int64_t i = 0; i < step; ++i)
+      found += (std::bit_cast<uint32_t>(x[i]) & kExponent) == kExponent;
     count += found;
     x += step;
     n -= step;
@@ -64,9 +66,10 @@ template <class R, class F>
 R sum_parts(CpuStream& stream, std::span<const float> x, F&& f) {
   const auto n = static_cast<int64_t>(x.size());
   std::vector<R> part(static_cast<size_t>(std::clamp<int64_t>(n >> 15, 1, 256)));
-  parallel_ranges(stream, n, static_cast<int64_t>(part.size()), [&](int64_t range, int64_t begin, int64_t end) {
-    part[static_cast<size_t>(range)] = f(x.data() + begin, end - begin);
-  });
+  parallel_ranges(stream, n, static_cast<int64_t>(part.size()),
+                  [&](int64_t range, int64_t begin, int64_t end) {
+                    part[static_cast<size_t>(range)] = f(x.data() + begin, end - begin);
+                  });
   return std::accumulate(part.begin(), part.end(), R{0});
 }
 

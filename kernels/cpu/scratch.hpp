@@ -7,7 +7,8 @@
 
 namespace passnorm::kernels {
 
-/// `size` elements of T, aligned to 64 bytes, contents undefined. May be made inside a parallel region.
+/// `size` elements of T, aligned to 64 bytes, contents undefined. May be made inside a parallel
+/// region.
 template <class T>
 class Scratch {
  public:

@@ -1,4 +1,5 @@
-// Vectors of float over f32, bf16 and f16 memory, compiled once per instruction set (Highway's foreach_target).
+// Vectors of float over f32, bf16 and f16 memory, compiled once per instruction set (Highway's
+// foreach_target).
 
 // Highway includes this file again for every instruction set, so the guard is a toggle.
 #if defined(PASSNORM_KERNELS_CPU_SIMD_INL_HPP) == defined(HWY_TARGET_TOGGLE)
@@ -21,8 +22,9 @@ namespace hn = hwy::HWY_NAMESPACE;
 using Wide = hn::ScalableTag<float>;
 using Single = hn::CappedTag<float, 1>;
 
-/// Calls f(tag, i) for i in [begin, end): whole vectors, then single elements, so that nothing past the end is touched.
-/// Lambdas given to it carry HWY_ATTR: they do not inherit the instruction set of their surroundings.
+/// Calls f(tag, i) for i in [begin, end): whole vectors, then single elements, so that nothing past
+/// the end is touched. Lambdas given to it carry HWY_ATTR: they do not inherit the instruction set
+/// of their surroundings.
 template <class F>
 HWY_INLINE void for_vectors(int64_t begin, int64_t end, F&& f) {
   const Wide wide;
@@ -72,7 +74,8 @@ HWY_INLINE auto narrow([[maybe_unused]] D d, hn::Vec<D> v) {
     const auto u = hn::BitCast(d32, v);
     const auto odd = hn::And(hn::ShiftRight<16>(u), hn::Set(d32, 1));
     const auto rounded = hn::Add(hn::Add(u, odd), hn::Set(d32, 0x7fff));
-    const auto quiet = hn::Or(u, hn::Set(d32, 0x400000));  // rounding could turn a NaN into infinity
+    const auto quiet =
+        hn::Or(u, hn::Set(d32, 0x400000));  // rounding could turn a NaN into infinity
     const auto nan = hn::RebindMask(d32, hn::IsNaN(v));
     return hn::TruncateTo(d16, hn::ShiftRight<16>(hn::IfThenElse(nan, quiet, rounded)));
   } else {
@@ -96,17 +99,22 @@ HWY_INLINE void store(D d, hn::Vec<D> v, T* p) {
   }
 }
 
-/// Stores past the caches. p must be aligned to the vector (`can_stream`); hwy::FlushStream() ends a run of them.
+/// Stores past the caches. p must be aligned to the vector (`can_stream`); hwy::FlushStream() ends
+/// a run of them.
 template <class D>
 HWY_INLINE void stream_store(D d, hn::Vec<D> v, float* p) {
-  if constexpr (kMaxLanes<D> == 1) hn::StoreU(v, d, p);
-  else hn::Stream(v, d, p);
+  if constexpr (kMaxLanes<D> == 1)
+    hn::StoreU(v, d, p);
+  else
+    hn::Stream(v, d, p);
 }
 
 template <class D, class T>
 HWY_INLINE void stream_store(D d, hn::Vec<D> v, T* p) {
-  if constexpr (kScalarConversion<D>) store(d, v, p);
-  else hn::Stream(narrow<T>(d, v), hn::Rebind<uint16_t, D>(), reinterpret_cast<uint16_t*>(p));
+  if constexpr (kScalarConversion<D>)
+    store(d, v, p);
+  else
+    hn::Stream(narrow<T>(d, v), hn::Rebind<uint16_t, D>(), reinterpret_cast<uint16_t*>(p));
 }
 
 /// Outputs of this size leave the caches before anybody reads them; smaller ones are better kept.
@@ -116,7 +124,8 @@ inline constexpr int64_t kStreamBytes = int64_t{8} << 20;
 template <class T>
 bool can_stream(const T* p, int64_t row, int64_t size) {
   const size_t vector = hn::Lanes(Wide()) * sizeof(T);
-  return size * static_cast<int64_t>(sizeof(T)) > kStreamBytes && reinterpret_cast<uintptr_t>(p) % vector == 0 &&
+  return size * static_cast<int64_t>(sizeof(T)) > kStreamBytes &&
+         reinterpret_cast<uintptr_t>(p) % vector == 0 &&
          static_cast<size_t>(row) * sizeof(T) % vector == 0;
 }
 
