@@ -39,7 +39,7 @@ ModelArgument::Opened ModelArgument::open(std::shared_ptr<Stream> stream) const 
 
 train::ImageSet test_set(const std::string& spec, int64_t limit, const Model& model,
                          const models::InputNormalisation& normalisation) {
-  train::ImageSet set = train::load(train::DataSpec::parse(spec), train::Split::kTest, limit);
+  train::ImageSet set = train::load(train::parse_data_spec(spec), train::Split::kTest, limit);
   const Shape& in = model.architecture().input;
   if (Shape{set.h, set.w, set.channels} != in || set.classes != model.options().classes)
     fail(Fault::kUsage, "--data ", spec, ": ", set.classes, " classes of ", set.channels, "x", set.h, "x", set.w,
@@ -61,8 +61,7 @@ std::string percent(std::optional<double> fraction) { return fraction ? fmt::for
 
 int run(int argc, char** argv) {
   CLI::App app{"passnorm: train networks that carry their owner's passport, and prove later who owns them"};
-  app.set_version_flag("--version", fmt::format("passnorm {} ({}, {}, {})", version::kProject, version::kCommit,
-                                                version::kCompiler, version::kBuildType));
+  app.set_version_flag("--version", fmt::format("passnorm {} ({}, {}, {})", kVersion, kCommit, kCompiler, kBuildType));
   app.require_subcommand(1);
   app.footer("Exit codes: 0 yes or done, 1 the answer is no, 2 usage, 3 bad input file, 4 this machine cannot, 5 out of\n"
              "memory or disk, 6 numerics gave up, 7 secret not opened, 9 inconclusive, 70 a bug of passnorm.");
@@ -71,7 +70,9 @@ int run(int argc, char** argv) {
   add_train(app, action);
   add_eval(app, action);
   add_verify(app, action);
+#ifdef PASSNORM_BENCH
   add_bench(app, action);
+#endif
   const auto complain = [](std::string_view what, int code) {
     fmt::print(stderr, "passnorm: {}\n", what);
     return code;

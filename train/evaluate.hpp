@@ -19,7 +19,7 @@ struct Evaluation {
 struct EvaluateOptions {
   int64_t batch = 256;
   int64_t limit = 0;           ///< the first images only; 0 = all
-  std::optional<Lanes> lanes;  ///< default: every branch that exists, the passport's only with a passport
+  std::optional<Lanes> lanes = {};  ///< default: every branch that exists, the passport's only with a passport
 };
 
 /// In evaluation mode, both branches in one forward.
