@@ -26,6 +26,15 @@ std::vector<Param> with_types(const std::vector<ConvCase>& sizes) {
 }
 void PrintTo(const Param& p, std::ostream* out) { *out << p.size.name << "_" << name_of(p.dtype); }
 
+/// oneDNN convolves bf16 on CPUs with AVX-512 only; elsewhere the kernel says so (ConvolutionTypes).
+bool has_bf16() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512bw");
+#else
+  return false;
+#endif
+}
+
 double largest(const Buffer& b) {
   double m = 0;
   for (double v : b.values()) m = std::max(m, std::abs(v));
@@ -35,6 +44,9 @@ double largest(const Buffer& b) {
 /// Activations in the parameter's type; weights in the same (the working copy); bias and weight gradients in f32.
 class Convolution : public testing::TestWithParam<Param> {
  protected:
+  void SetUp() override {
+    if (dtype() == DType::kBF16 && !has_bf16()) GTEST_SKIP() << "this CPU has no bf16 convolution";
+  }
   const ConvCase& size() const { return GetParam().size; }
   DType dtype() const { return GetParam().dtype; }
   ConvGeometry geometry() const {
@@ -161,8 +173,26 @@ TEST_P(ConvolutionFull, BackwardWeight) {
 }
 INSTANTIATE_TEST_SUITE_P(Layers, ConvolutionFull, testing::ValuesIn(with_types(cases::layer_convolutions(4))), testing::PrintToStringParamName());
 
+/// A type without a fast implementation is refused, with the way out: a slow one would be hundreds of times slower.
+TEST(ConvolutionTypes, RefusesWhatItCannotDoFast) {
+  const ConvGeometry g{1, 4, 4, 2, 3, 3, 3, 1, 1};
+  for (DType dtype : {DType::kF16, DType::kBF16}) {
+    if (dtype == DType::kBF16 && has_bf16()) continue;
+    const Buffer x(dtype, uniform(g.x_size(), 1)), w(dtype, uniform(g.w_size(), 2));
+    Buffer y(dtype, g.y_size());
+    try {
+      kernels::conv_forward(stream(), {.geometry = g, .x = x.read(), .w = w.read(), .y = y.write()});
+      ADD_FAILURE() << "convolved " << name_of(dtype);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.fault(), Fault::kMachine);
+      EXPECT_NE(std::string(error.what()).find("f32"), std::string::npos) << error.what();
+    }
+  }
+}
+
 /// The master weights may be read as they are, whatever the activations' type.
 TEST(ConvolutionTypes, Bf16ActivationsWithF32Weights) {
+  if (!has_bf16()) GTEST_SKIP() << "this CPU has no bf16 convolution";
   const reference::Conv c{2, 5, 5, 7, 9, 3, 3, 1, 1};
   const ConvGeometry g{2, 5, 5, 7, 9, 3, 3, 1, 1};
   const Buffer x(DType::kBF16, uniform(g.x_size(), 1)), w(DType::kF32, uniform(g.w_size(), 2));
