@@ -20,6 +20,9 @@ target_compile_features(passnorm_options INTERFACE cxx_std_20)
 # Options are structs with designated initialisers that name only what differs from the default.
 target_compile_options(passnorm_options INTERFACE -Wall -Wextra -Wshadow -Wno-missing-field-initializers
   -ffp-contract=fast -fno-math-errno -fno-trapping-math)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  target_compile_options(passnorm_options INTERFACE -Wno-restrict)  # false on "text" + std::string: GCC bug 105651
+endif()
 # An embedding project with a newer compiler must not fail on a new warning; and g++ warns of correct code (maybe
 # uninitialised, string overflow) once sanitizers have put their checks into it.
 if(PROJECT_IS_TOP_LEVEL AND NOT PASSNORM_SANITIZE)
