@@ -18,22 +18,28 @@ StepTimes time_steps(Model& model, const StepBench& o) {
   for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = 2 * random.uniform(i) - 1;
   std::vector<int32_t> classes(static_cast<size_t>(o.batch));
   for (size_t i = 0; i < classes.size(); ++i)
-    classes[i] = static_cast<int32_t>(random.below(pixels.size() + i, static_cast<uint32_t>(model.options().classes)));
+    classes[i] = static_cast<int32_t>(
+        random.below(pixels.size() + i, static_cast<uint32_t>(model.options().classes)));
   const Tensor x = Tensor::from<float>(stream, {o.batch, in[0], in[1], in[2]}, pixels);
   const Tensor labels = Tensor::from<int32_t>(stream, {o.batch}, classes);
 
   std::optional<OpenPassport> passport;
   if (!model.sites().empty())
-    passport = model.open(Passport::random(model.sites(), Secret32(hash256("passnorm bench", {})), Signature::random()));
+    passport = model.open(Passport::random(model.sites(), Secret32(hash256("passnorm bench", {})),
+                                           Signature::random()));
   train::Optimizer optimizer(stream, model.parameters(), {.lr = 1e-3f});
 
   StepTimes times;
   double total = 0;
-  for (int64_t i = 0; i < o.warmup + o.steps || (o.steps == 0 && (total < o.seconds || times.seconds.size() < 5)); ++i) {
+  for (int64_t i = 0;
+       i < o.warmup + o.steps || (o.steps == 0 && (total < o.seconds || times.seconds.size() < 5));
+       ++i) {
     const auto start = std::chrono::steady_clock::now();
-    train::forward_backward(model, passport ? &*passport : nullptr, x, labels, model.training_lanes(), {});
+    train::forward_backward(model, passport ? &*passport : nullptr, x, labels,
+                            model.training_lanes(), {});
     optimizer.step(1);
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const double seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (i < o.warmup) continue;
     times.seconds.push_back(seconds);
     total += seconds;

@@ -9,7 +9,7 @@ namespace passnorm::bench {
 
 struct StepBench {
   int64_t batch = 64;
-  int64_t steps = 0;          ///< timed; 0: as many as fit into `seconds`, at least 5
+  int64_t steps = 0;  ///< timed; 0: as many as fit into `seconds`, at least 5
   double seconds = 10;
   int64_t warmup = 2;
 };
@@ -21,7 +21,8 @@ struct StepTimes {
   size_t peak_bytes = 0;         ///< of the stream's memory
 };
 
-/// Augmentation-free training steps (forward of all branches, backward, SGD with momentum) on random images.
+/// Augmentation-free training steps (forward of all branches, backward, SGD with momentum) on
+/// random images.
 StepTimes time_steps(Model& model, const StepBench& options);
 
 }  // namespace passnorm::bench

@@ -7,15 +7,19 @@
 #include <new>
 
 #include "passnorm/version.hpp"
-#include "train/data/dataset.hpp"
+#include "train/batch.hpp"
 
 namespace passnorm::cli {
 
 namespace fs = std::filesystem;
 
 void Machine::add_to(CLI::App& command) {
-  command.add_option("--device", device, "auto | cpu")->check(CLI::IsMember({"auto", "cpu"}))->capture_default_str();
-  command.add_option("--threads", threads, "CPU threads; 0 = all cores")->check(CLI::Range(0, 4096))->capture_default_str();
+  command.add_option("--device", device, "auto | cpu")
+      ->check(CLI::IsMember({"auto", "cpu"}))
+      ->capture_default_str();
+  command.add_option("--threads", threads, "CPU threads; 0 = all cores")
+      ->check(CLI::Range(0, 4096))
+      ->capture_default_str();
 }
 
 std::shared_ptr<Stream> Machine::stream() const {
@@ -23,7 +27,9 @@ std::shared_ptr<Stream> Machine::stream() const {
 }
 
 void ModelArgument::add_to(CLI::App& command, bool passport_required) {
-  command.add_option("model", path, "run directory, or model file (.safetensors)")->required()->type_name("DIR|FILE");
+  command.add_option("model", path, "run directory, or model file (.safetensors)")
+      ->required()
+      ->type_name("DIR|FILE");
   CLI::Option* option =
       command.add_option("--passport", passport, "the owner's passport file")->type_name("FILE");
   if (passport_required) option->required();
@@ -32,8 +38,10 @@ void ModelArgument::add_to(CLI::App& command, bool passport_required) {
 ModelArgument::Opened ModelArgument::open(std::shared_ptr<Stream> stream) const {
   Opened opened;
   if (!passport.empty()) opened.passport = Passport::load(passport);
-  const std::string file = fs::is_directory(path) ? (fs::path(path) / "model.safetensors").string() : path;
-  opened.loaded = models::load_released(file, opened.passport ? &*opened.passport : nullptr, std::move(stream));
+  const std::string file =
+      fs::is_directory(path) ? (fs::path(path) / "model.safetensors").string() : path;
+  opened.loaded =
+      models::load_released(file, opened.passport ? &*opened.passport : nullptr, std::move(stream));
   return opened;
 }
 
@@ -42,10 +50,10 @@ train::ImageSet test_set(const std::string& spec, int64_t limit, const Model& mo
   train::ImageSet set = train::load(train::parse_data_spec(spec), train::Split::kTest, limit);
   const Shape& in = model.architecture().input;
   if (Shape{set.h, set.w, set.channels} != in || set.classes != model.options().classes)
-    fail(Fault::kUsage, "--data ", spec, ": ", set.classes, " classes of ", set.channels, "x", set.h, "x", set.w,
-         " images; the model takes ", model.options().classes, " classes of ", in[2], "x", in[0], "x", in[1]);
-  std::ranges::copy(normalisation.mean, set.mean.begin());
-  std::ranges::copy(normalisation.stddev, set.stddev.begin());
+    fail(Fault::kUsage, "--data ", spec, ": ", set.classes, " classes of ", set.channels, "x",
+         set.h, "x", set.w, " images; the model takes ", model.options().classes, " classes of ",
+         in[2], "x", in[0], "x", in[1]);
+  train::normalise_as(set, normalisation);
   return set;
 }
 
@@ -57,14 +65,21 @@ Json accuracy_json(const std::optional<train::Evaluation>& e) {
           {"passport", e ? value(e->passport_accuracy) : Json(nullptr)}};
 }
 
-std::string percent(std::optional<double> fraction) { return fraction ? fmt::format("{:.2f}%", 100 * *fraction) : "-"; }
+std::string percent(std::optional<double> fraction) {
+  return fraction ? fmt::format("{:.2f}%", 100 * *fraction) : "-";
+}
 
 int run(int argc, char** argv) {
-  CLI::App app{"passnorm: train networks that carry their owner's passport, and prove later who owns them"};
-  app.set_version_flag("--version", fmt::format("passnorm {} ({}, {}, {})", kVersion, kCommit, kCompiler, kBuildType));
+  CLI::App app{
+      "passnorm: train networks that carry their owner's passport, and prove later who owns them"};
+  app.set_version_flag("--version", fmt::format("passnorm {} ({}, {}, {})", kVersion, kCommit,
+                                                kCompiler, kBuildType));
   app.require_subcommand(1);
-  app.footer("Exit codes: 0 yes or done, 1 the answer is no, 2 usage, 3 bad input file, 4 this machine cannot, 5 out of\n"
-             "memory or disk, 6 numerics gave up, 7 secret not opened, 9 inconclusive, 70 a bug of passnorm.");
+  app.footer(
+      "Exit codes: 0 yes or done, 1 the answer is no, 2 usage, 3 bad input file, 4 this machine "
+      "cannot, 5 out of\n"
+      "memory or disk, 6 numerics gave up, 7 secret not opened, 9 inconclusive, 70 a bug of "
+      "passnorm.");
   Action action;
   add_demo(app, action);
   add_train(app, action);
@@ -83,7 +98,8 @@ int run(int argc, char** argv) {
   } catch (const CLI::Success& e) {
     return app.exit(e);
   } catch (const CLI::ParseError& e) {
-    return complain(fmt::format("{} (passnorm {}--help tells more)", e.what(), argc > 1 && argv[1][0] != '-' ? argv[1] + std::string(" ") : ""),
+    return complain(fmt::format("{} (passnorm {}--help tells more)", e.what(),
+                                argc > 1 && argv[1][0] != '-' ? argv[1] + std::string(" ") : ""),
                     static_cast<int>(Fault::kUsage));
   } catch (const Error& e) {
     return complain(e.what(), static_cast<int>(e.fault()));

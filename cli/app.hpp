@@ -18,7 +18,8 @@ inline constexpr int kYes = 0;
 inline constexpr int kNo = 1;
 inline constexpr int kInconclusive = 9;
 
-/// The whole program: parses, runs one command, turns every error into one line on stderr and its exit code.
+/// The whole program: parses, runs one command, turns every error into one line on stderr and its
+/// exit code.
 int run(int argc, char** argv);
 
 using Action = std::function<int()>;

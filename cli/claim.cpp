@@ -20,7 +20,8 @@ Spread spread(const std::vector<T>& values) {
   if (values.empty()) return s;
   const auto n = static_cast<double>(values.size());
   s.mean = std::accumulate(values.begin(), values.end(), 0.0) / n;
-  for (const T v : values) s.stddev += (static_cast<double>(v) - s.mean) * (static_cast<double>(v) - s.mean) / n;
+  for (const T v : values)
+    s.stddev += (static_cast<double>(v) - s.mean) * (static_cast<double>(v) - s.mean) / n;
   s.stddev = std::sqrt(s.stddev);
   s.most = static_cast<double>(*std::ranges::max_element(values));
   return s;
@@ -29,7 +30,8 @@ Spread spread(const std::vector<T>& values) {
 /// Counts in ten equal parts of [0, 1].
 std::vector<int> histogram(const std::vector<double>& fractions) {
   std::vector<int> counts(10);
-  for (const double f : fractions) ++counts[static_cast<size_t>(std::clamp(static_cast<int>(f * 10), 0, 9))];
+  for (const double f : fractions)
+    ++counts[static_cast<size_t>(std::clamp(static_cast<int>(f * 10), 0, 9))];
   return counts;
 }
 
@@ -37,19 +39,24 @@ std::vector<int> histogram(const std::vector<double>& fractions) {
 
 int exit_code(verify::Verdict verdict) {
   switch (verdict) {
-    case verify::Verdict::kSupported: return kYes;
-    case verify::Verdict::kInconclusive: return kInconclusive;
-    case verify::Verdict::kNotSupported: return kNo;
+    case verify::Verdict::kSupported:
+      return kYes;
+    case verify::Verdict::kInconclusive:
+      return kInconclusive;
+    case verify::Verdict::kNotSupported:
+      return kNo;
   }
   return kNo;
 }
 
 Json claim_json(const verify::Claim& c) {
   Json sites = Json::array();
-  for (const verify::SiteReport& s : c.sites) sites.push_back({{"name", s.name}, {"matched", s.matched}, {"total", s.total}});
+  for (const verify::SiteReport& s : c.sites)
+    sites.push_back({{"name", s.name}, {"matched", s.matched}, {"total", s.total}});
   const Spread matched = spread(c.null.matched);
-  Json null = {{"passports", c.null.matched.size()},
-               {"matched", {{"mean", matched.mean}, {"stddev", matched.stddev}, {"most", matched.most}}}};
+  Json null = {
+      {"passports", c.null.matched.size()},
+      {"matched", {{"mean", matched.mean}, {"stddev", matched.stddev}, {"most", matched.most}}}};
   if (!c.null.accuracy.empty()) {
     const Spread accuracy = spread(c.null.accuracy);
     null["accuracy"] = {{"images", c.null.images},
@@ -71,26 +78,36 @@ Json claim_json(const verify::Claim& c) {
 
 std::string claim_text(const verify::Claim& c) {
   std::string out = fmt::format("verdict     {}\n", verify::name_of(c.verdict));
-  out += fmt::format("bits        {} of {} match, log2 p = {:.1f} ({} tests; {:.0f} or less is beyond chance)\n", c.matched,
-                     c.total, c.log2_p, c.tests, verify::kLog2Threshold);
-  out += fmt::format("bound       {}\n", c.bits_bound ? "yes: the bits follow from the key and the signature text"
-                                                        : "no: whoever made this passport could choose its bits");
-  for (const verify::SiteReport& s : c.sites) out += fmt::format("  {:<28} {:>5} / {}\n", s.name, s.matched, s.total);
+  out += fmt::format(
+      "bits        {} of {} match, log2 p = {:.1f} ({} tests; {:.0f} or less is beyond chance)\n",
+      c.matched, c.total, c.log2_p, c.tests, verify::kLog2Threshold);
+  out += fmt::format("bound       {}\n",
+                     c.bits_bound ? "yes: the bits follow from the key and the signature text"
+                                  : "no: whoever made this passport could choose its bits");
+  for (const verify::SiteReport& s : c.sites)
+    out += fmt::format("  {:<28} {:>5} / {}\n", s.name, s.matched, s.total);
   if (c.evaluation)
-    out += fmt::format("accuracy    public {}, passport {} on {} images\n", percent(c.evaluation->public_accuracy),
+    out += fmt::format("accuracy    public {}, passport {} on {} images\n",
+                       percent(c.evaluation->public_accuracy),
                        percent(c.evaluation->passport_accuracy), c.evaluation->images);
   if (!c.null.matched.empty()) {
     const Spread matched = spread(c.null.matched);
-    out += fmt::format("chance      {} random passports with bits of their own match {:.1f} +- {:.1f}, at most {:.0f}\n",
-                       c.null.matched.size(), matched.mean, matched.stddev, matched.most);
+    out += fmt::format(
+        "chance      {} random passports with bits of their own match {:.1f} +- {:.1f}, at most "
+        "{:.0f}\n",
+        c.null.matched.size(), matched.mean, matched.stddev, matched.most);
   }
   if (!c.null.accuracy.empty()) {
     const Spread accuracy = spread(c.null.accuracy);
-    out += fmt::format("            their passport branch: mean {}, best {}; the owner's {} on the same {} images\n",
-                       percent(accuracy.mean), percent(accuracy.most),
-                       percent(c.owner_on_null_images->passport_accuracy), c.null.images);
+    out += fmt::format(
+        "            their passport branch: mean {}, best {}; the owner's {} on the same {} "
+        "images\n",
+        percent(accuracy.mean), percent(accuracy.most),
+        percent(c.owner_on_null_images->passport_accuracy), c.null.images);
     const std::vector<int> counts = histogram(c.null.accuracy);
-    out += "            accuracy   0-  10-  20-  30-  40-  50-  60-  70-  80-  90-100%\n            passports";
+    out +=
+        "            accuracy   0-  10-  20-  30-  40-  50-  60-  70-  80-  90-100%\n            "
+        "passports";
     for (const int n : counts) out += fmt::format(" {:>4}", n);
     out += "\n";
   }

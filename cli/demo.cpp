@@ -31,7 +31,8 @@ Passport fitted(Model& model, const Passport& key) {
   size_t at = 0;
   for (const int64_t channels : model.site_channels()) {
     auto& site = bits.emplace_back();
-    for (int64_t c = 0; c < channels; ++c) site.push_back(raw[at + static_cast<size_t>(c)] > 0 ? 1 : -1);
+    for (int64_t c = 0; c < channels; ++c)
+      site.push_back(raw[at + static_cast<size_t>(c)] > 0 ? 1 : -1);
     at += 2 * static_cast<size_t>(channels);
   }
   return key.with_bits(std::move(bits));
@@ -55,17 +56,23 @@ int run(const Options& o) {
   train.out = o.out;
   train.overwrite = o.overwrite;
 
-  fmt::print("Alice trains a small network on ten classes of shapes. Its last two layers carry her passport.\n\n");
+  fmt::print(
+      "Alice trains a small network on ten classes of shapes. Its last two layers carry her "
+      "passport.\n\n");
   std::fflush(stdout);
   const TrainedRun r = run_training(train);
   Model& model = *r.model;
 
   fmt::print("\nThe network has two branches, trained in one forward pass:\n");
-  fmt::print("  public    {:>7}   what she releases: an ordinary network, no secret in it\n", percent(r.last.test->public_accuracy));
-  fmt::print("  passport  {:>7}   works only with her passport\n\n", percent(r.last.test->passport_accuracy));
+  fmt::print("  public    {:>7}   what she releases: an ordinary network, no secret in it\n",
+             percent(r.last.test->public_accuracy));
+  fmt::print("  passport  {:>7}   works only with her passport\n\n",
+             percent(r.last.test->passport_accuracy));
   fmt::print("Three people say it is theirs:\n\n");
 
-  const auto random_key = [&] { return Passport::random(model.sites(), Secret32::random(), Signature::random()); };
+  const auto random_key = [&] {
+    return Passport::random(model.sites(), Secret32::random(), Signature::random());
+  };
   std::vector<Claimant> claimants = {
       {"Alice, the owner", "hers", "derived from key and text", verify::Verdict::kSupported, {}},
       {"Mallory", "random", "random", verify::Verdict::kNotSupported, {}},
@@ -73,7 +80,8 @@ int run(const Options& o) {
   };
   const std::vector<Passport> passports = {*r.passport, random_key(), fitted(model, random_key())};
   bool as_expected = true;
-  fmt::print("  {:<18} {:<7} {:<26} {:>9} {:>8}  {:>15}  {}\n", "who", "key", "bits", "match", "log2 p", "passport branch", "verdict");
+  fmt::print("  {:<18} {:<7} {:<26} {:>9} {:>8}  {:>15}  {}\n", "who", "key", "bits", "match",
+             "log2 p", "passport branch", "verdict");
   for (size_t i = 0; i < claimants.size(); ++i) {
     Claimant& c = claimants[i];
     train::ImageSet test = r.test;
@@ -83,8 +91,11 @@ int run(const Options& o) {
                fmt::format("{}/{}", c.claim.matched, c.claim.total), c.claim.log2_p,
                percent(c.claim.evaluation->passport_accuracy), verify::name_of(c.claim.verdict));
   }
-  fmt::print("\nAnyone can draw a key and write down the signs it gives, so bits that are not bound to the key prove nothing.\n");
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  fmt::print(
+      "\nAnyone can draw a key and write down the signs it gives, so bits that are not bound to "
+      "the key prove nothing.\n");
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   fmt::print("\nDone in {:.0f} s. Look closer:\n", seconds);
   const std::string out = std::filesystem::path(o.out).string();
   fmt::print("  passnorm verify {} --passport {}/owner.passport --data {}\n", out, out, o.data);
@@ -95,9 +106,12 @@ int run(const Options& o) {
 }  // namespace
 
 void add_demo(CLI::App& app, Action& action) {
-  CLI::App* command = app.add_subcommand("demo", "Train a small network, then settle who owns it (about a minute)");
+  CLI::App* command =
+      app.add_subcommand("demo", "Train a small network, then settle who owns it (about a minute)");
   auto o = std::make_shared<Options>();
-  command->add_option("--out", o->out, "folder for the run")->capture_default_str()->type_name("DIR");
+  command->add_option("--out", o->out, "folder for the run")
+      ->capture_default_str()
+      ->type_name("DIR");
   command->add_option("--epochs", o->epochs)->check(CLI::Range(1, 1000))->capture_default_str();
   o->machine.add_to(*command);
   command->add_flag("--overwrite", o->overwrite, "replace an earlier demo in --out");

@@ -20,7 +20,8 @@ int run(const Options& o) {
   const train::ImageSet data = test_set(o.data, o.limit_test, model, opened.loaded.normalisation);
   std::optional<OpenPassport> passport;
   if (opened.passport) passport = model.open(*opened.passport);
-  const train::Evaluation e = train::evaluate(model, passport ? &*passport : nullptr, data, {.batch = o.batch});
+  const train::Evaluation e =
+      train::evaluate(model, passport ? &*passport : nullptr, data, {.batch = o.batch});
   if (o.json) {
     const auto value = [](const std::optional<double>& v) { return v ? Json(*v) : Json(nullptr); };
     print_json({{"accuracy", accuracy_json(e)},
@@ -29,8 +30,11 @@ int run(const Options& o) {
                 {"model", model.architecture().name}});
     return kYes;
   }
-  const auto row = [&](const char* branch, const std::optional<double>& accuracy, const std::optional<double>& loss) {
-    if (accuracy) fmt::print("{:<9} accuracy {}   loss {:.4f}   on {} images\n", branch, percent(accuracy), *loss, e.images);
+  const auto row = [&](const char* branch, const std::optional<double>& accuracy,
+                       const std::optional<double>& loss) {
+    if (accuracy)
+      fmt::print("{:<9} accuracy {}   loss {:.4f}   on {} images\n", branch, percent(accuracy),
+                 *loss, e.images);
   };
   row("public", e.public_accuracy, e.public_loss);
   row("passport", e.passport_accuracy, e.passport_loss);
@@ -43,12 +47,19 @@ void add_eval(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("eval", "Accuracy of a model's branches on a test set");
   auto o = std::make_shared<Options>();
   o->model.add_to(*command, false);
-  command->add_option("--data", o->data, "cifar10:DIR, cifar100:DIR, synthetic")->required()->type_name("SPEC");
-  command->add_option("--limit-test", o->limit_test, "only the first N test images")->check(CLI::NonNegativeNumber)->type_name("N");
-  command->add_option("--batch", o->batch, "images at a time")->check(CLI::Range(1, 65536))->capture_default_str();
+  command->add_option("--data", o->data, "cifar10:DIR, cifar100:DIR, synthetic")
+      ->required()
+      ->type_name("SPEC");
+  command->add_option("--limit-test", o->limit_test, "only the first N test images")
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("N");
+  command->add_option("--batch", o->batch, "images at a time")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
   o->machine.add_to(*command);
   command->add_flag("--json", o->json, "one JSON document on stdout");
-  command->footer("Example: passnorm eval runs/a --data cifar10:data --passport runs/a/owner.passport");
+  command->footer(
+      "Example: passnorm eval runs/a --data cifar10:data --passport runs/a/owner.passport");
   command->callback([o, &action] { action = [o] { return run(*o); }; });
 }
 

@@ -25,11 +25,11 @@ struct TrainedRun {
   std::optional<Passport> passport;  ///< without for scheme none
   train::ImageSet test;
   train::EpochReport last;
-  double seconds = 0;                ///< training, without evaluation
+  double seconds = 0;  ///< training, without evaluation
 };
 
-/// Trains, and writes OUT/model.safetensors, owner.passport, metrics.jsonl, metrics.csv and config.toml. Progress goes to
-/// stderr: a bar on a terminal, else a line every few seconds.
+/// Trains, and writes OUT/model.safetensors, owner.passport, metrics.jsonl, metrics.csv and
+/// config.toml. Progress goes to stderr: a bar on a terminal, else a line every few seconds.
 TrainedRun run_training(const TrainOptions& options);
 
 }  // namespace passnorm::cli

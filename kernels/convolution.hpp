@@ -1,4 +1,5 @@
-// 2-D convolution and its gradients, channels last. A 1x1 kernel on [N, 1, L, C] is PointNet's shared layer.
+// 2-D convolution and its gradients, channels last. A 1x1 kernel on [N, 1, L, C] is PointNet's
+// shared layer.
 #pragma once
 
 #include <span>
@@ -9,29 +10,32 @@
 
 namespace passnorm::kernels {
 
-/// Sizes of a convolution: x [N, H, W, C], w [O, KH, KW, C], y [N, OH, OW, O]; cross-correlation, zero padding.
+/// Sizes of a convolution: x [N, H, W, C], w [O, KH, KW, C], y [N, OH, OW, O]; cross-correlation,
+/// zero padding.
 struct ConvGeometry {
   int64_t n = 1, h = 1, w = 1, c = 1, o = 1;
   int64_t kh = 1, kw = 1, stride = 1, pad = 0;
 
   int64_t oh() const { return (h + 2 * pad - kh) / stride + 1; }
   int64_t ow() const { return (w + 2 * pad - kw) / stride + 1; }
-  int64_t window() const { return kh * kw * c; }              ///< K, the length of one filter
+  int64_t window() const { return kh * kw * c; }  ///< K, the length of one filter
   int64_t x_size() const { return n * h * w * c; }
   int64_t w_size() const { return o * window(); }
   int64_t y_size() const { return n * oh() * ow() * o; }
   /// Multiply-adds counted twice, padded taps included.
-  double flops() const { return 2.0 * static_cast<double>(n * oh() * ow()) * static_cast<double>(o * window()); }
+  double flops() const {
+    return 2.0 * static_cast<double>(n * oh() * ow()) * static_cast<double>(o * window());
+  }
   bool operator==(const ConvGeometry&) const = default;
 };
 
 /// y = conv(x, w) + bias
 struct ConvForward {
   ConvGeometry geometry;
-  ConstView x;     ///< [N, H, W, C]
-  ConstView w;     ///< [O, KH, KW, C]
+  ConstView x;       ///< [N, H, W, C]
+  ConstView w;       ///< [O, KH, KW, C]
   ConstView bias{};  ///< [O] or empty
-  View y;          ///< [N, OH, OW, O]
+  View y;            ///< [N, OH, OW, O]
 };
 void conv_forward(CpuStream& stream, const ConvForward& a);
 

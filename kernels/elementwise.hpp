@@ -24,23 +24,24 @@ void cast(CpuStream& stream, const Cast& a);
 
 /// y += alpha x
 struct AddTo {
-  ConstView x;      ///< [n]
-  View y;           ///< [n], the type of x
+  ConstView x;  ///< [n]
+  View y;       ///< [n], the type of x
   float alpha = 1;
 };
 void add_to(CpuStream& stream, const AddTo& a);
 
-/// y = relu(a + b) or a + b; a or b may have half of y's elements: then both halves of y read the same (lanes).
+/// y = relu(a + b) or a + b; a or b may have half of y's elements: then both halves of y read the
+/// same (lanes).
 struct Add {
-  ConstView a;        ///< [n] or [n / 2]
-  ConstView b;        ///< [n] or [n / 2]
-  View y;             ///< [n]
+  ConstView a;  ///< [n] or [n / 2]
+  ConstView b;  ///< [n] or [n / 2]
+  View y;       ///< [n]
   bool relu = false;
 };
 void add(CpuStream& stream, const Add& a);
 
-/// dx = dy where y > 0 (y a result of relu), else 0; dx may have half of dy's elements: then it gets the sum of both halves.
-/// y empty: everything passes.
+/// dx = dy where y > 0 (y a result of relu), else 0; dx may have half of dy's elements: then it
+/// gets the sum of both halves. y empty: everything passes.
 struct ReluBackward {
   ConstView y{};            ///< [n], or empty
   ConstView dy;             ///< [n]

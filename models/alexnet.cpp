@@ -1,4 +1,5 @@
-// AlexNet for 32x32 images as both references have it: five convolutions, no dropout, one linear layer.
+// AlexNet for 32x32 images as both references have it: five convolutions, no dropout, one linear
+// layer.
 #include <optional>
 
 #include "engine/ops/ops.hpp"
@@ -24,7 +25,8 @@ class AlexNet final : public Model {
     add("features.4", 384, 3, false);
     add("features.5", 256, 3, false);
     add("features.6", 256, 3, true);
-    classifier_.emplace(parameters(), "classifier", at.positions() * at.c, options.classes, at.positions());
+    classifier_.emplace(parameters(), "classifier", at.positions() * at.c, options.classes,
+                        at.positions());
     builder.finish();
   }
 
@@ -40,7 +42,8 @@ class AlexNet final : public Model {
       x = run_layer(pass, *f.layer, x);
       if (f.pool) x = ops::max_pool(pass.tape, x, 2, 2);
     }
-    return classifier_->forward(pass.tape, x.reshape({x.shape()[0], x.value.size() / x.shape()[0]}));
+    return classifier_->forward(pass.tape,
+                                x.reshape({x.shape()[0], x.value.size() / x.shape()[0]}));
   }
 
   std::vector<Feature> features_;
@@ -49,7 +52,8 @@ class AlexNet final : public Model {
 
 }  // namespace
 
-std::unique_ptr<Model> make_alexnet(const Architecture& row, std::shared_ptr<Stream> stream, const ModelOptions& options) {
+std::unique_ptr<Model> make_alexnet(const Architecture& row, std::shared_ptr<Stream> stream,
+                                    const ModelOptions& options) {
   return std::make_unique<AlexNet>(row, std::move(stream), options);
 }
 

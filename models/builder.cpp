@@ -9,8 +9,10 @@ Builder::Builder(Model& model) : model_(model) {
   const PassportPlan& plan = model.options_.plan;
   if (!plan.scheme->passport) return;
   for (const std::string& site : plan.sites) {
-    if (site == "last") patterns_.insert(patterns_.end(), last.begin(), last.end());
-    else patterns_.push_back(site == "all" ? "*" : site);
+    if (site == "last")
+      patterns_.insert(patterns_.end(), last.begin(), last.end());
+    else
+      patterns_.push_back(site == "all" ? "*" : site);
   }
   unmet_.insert(patterns_.begin(), patterns_.end());
 }
@@ -25,24 +27,34 @@ bool Builder::carries_passport(const std::string& name) {
   return met;
 }
 
-Builder::Built Builder::conv_norm(const std::string& name, const Extent& in, int64_t outputs, int64_t kernel,
-                                  int64_t stride, int64_t pad) {
-  const kernels::ConvGeometry g{.n = 1, .h = in.h, .w = in.w, .c = in.c, .o = outputs, .kh = kernel, .kw = kernel,
-                                .stride = stride, .pad = pad};
+Builder::Built Builder::conv_norm(const std::string& name, const Extent& in, int64_t outputs,
+                                  int64_t kernel, int64_t stride, int64_t pad) {
+  const kernels::ConvGeometry g{.n = 1,
+                                .h = in.h,
+                                .w = in.w,
+                                .c = in.c,
+                                .o = outputs,
+                                .kh = kernel,
+                                .kw = kernel,
+                                .stride = stride,
+                                .pad = pad};
   const ModelOptions& options = model_.options_;
   const NormSpec spec{.kind = options.norm, .channels = outputs};
   if (spec.kind == kernels::NormKind::kGroup && outputs % spec.group_channels != 0)
-    fail(Fault::kUsage, "--norm group needs channels in multiples of ", spec.group_channels, "; ", name, " has ", outputs);
+    fail(Fault::kUsage, "--norm group needs channels in multiples of ", spec.group_channels, "; ",
+         name, " has ", outputs);
   ParameterSet& set = model_.parameters_;
   Convolution convolution(set, name + ".conv", g);
   if (carries_passport(name)) {
-    model_.layers_.push_back({name, convolution, PassportNorm::at_site(set, name, spec, *options.plan.scheme, offset_)});
+    model_.layers_.push_back(
+        {name, convolution, PassportNorm::at_site(set, name, spec, *options.plan.scheme, offset_)});
     model_.passport_layers_.push_back(&model_.layers_.back());
     model_.sites_.push_back({name, g});
     offset_ += 2 * outputs;
   } else {
     const bool learned =
-        spec.kind != kernels::NormKind::kInstance || std::ranges::find(options.affine_layers, name) != options.affine_layers.end();
+        spec.kind != kernels::NormKind::kInstance ||
+        std::ranges::find(options.affine_layers, name) != options.affine_layers.end();
     model_.layers_.push_back({name, convolution, PassportNorm::ordinary(set, name, spec, learned)});
   }
   return {&model_.layers_.back(), {g.oh(), g.ow(), outputs}};
@@ -51,8 +63,10 @@ Builder::Built Builder::conv_norm(const std::string& name, const Extent& in, int
 void Builder::finish() {
   if (!unmet_.empty()) {
     std::string names;
-    for (const ConvNorm& layer : model_.layers_) names += concat(names.empty() ? "" : ", ", layer.name);
-    fail(Fault::kUsage, "--sites: no layer of ", model_.architecture_.name, " matches \"", *unmet_.begin(), "\"; its layers: ", names);
+    for (const ConvNorm& layer : model_.layers_)
+      names += concat(names.empty() ? "" : ", ", layer.name);
+    fail(Fault::kUsage, "--sites: no layer of ", model_.architecture_.name, " matches \"",
+         *unmet_.begin(), "\"; its layers: ", names);
   }
   model_.parameters_.allocate(*model_.stream_, model_.options_.seed);
 }

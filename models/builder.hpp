@@ -1,4 +1,5 @@
-// Builder: names layers, tracks the sizes between them, and gives each the normalisation that the plan says.
+// Builder: names layers, tracks the sizes between them, and gives each the normalisation that the
+// plan says.
 #pragma once
 
 #include <set>
@@ -26,7 +27,8 @@ class Builder {
     Extent out;
   };
   /// Square kernel, without bias.
-  Built conv_norm(const std::string& name, const Extent& in, int64_t outputs, int64_t kernel, int64_t stride, int64_t pad);
+  Built conv_norm(const std::string& name, const Extent& in, int64_t outputs, int64_t kernel,
+                  int64_t stride, int64_t pad);
 
   /// Checks that every pattern of the plan met a layer, and takes the memory.
   void finish();

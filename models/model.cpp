@@ -29,12 +29,13 @@ std::string_view name_of(kernels::NormKind kind) {
   return "none";
 }
 
-Var ConvNorm::forward(Pass& pass, const Var& x, kernels::NormActivation activation, const Var& residual) const {
+Var ConvNorm::forward(Pass& pass, const Var& x, kernels::NormActivation activation,
+                      const Var& residual) const {
   return norm.forward(pass, convolution.forward(pass.tape, x), residual, activation);
 }
 
-Var Model::run_layer(Pass& pass, const ConvNorm& layer, const Var& x, kernels::NormActivation activation,
-                     const Var& residual) const {
+Var Model::run_layer(Pass& pass, const ConvNorm& layer, const Var& x,
+                     kernels::NormActivation activation, const Var& residual) const {
   if (on_layer_input) on_layer_input(layer.name, x);
   return layer.forward(pass, x, activation, residual);
 }
@@ -73,7 +74,8 @@ std::vector<int64_t> Model::site_channels() const {
 }
 
 bool Model::has_branch(Branch branch) const {
-  return branch == Branch::kPublic ? options_.plan.scheme->public_lane : options_.plan.scheme->passport;
+  return branch == Branch::kPublic ? options_.plan.scheme->public_lane
+                                   : options_.plan.scheme->passport;
 }
 
 Lanes Model::training_lanes() const {
@@ -85,14 +87,26 @@ namespace models {
 namespace {
 
 const std::array kArchitectures = {
-    Architecture{.name = "alexnet", .description = "AlexNet for 32x32 images, 2.5 M parameters", .input = {32, 32, 3},
-                 .last = {"features.4", "features.5", "features.6"}, .make = make_alexnet},
-    Architecture{.name = "resnet9", .description = "ResNet-9 for 32x32 images, 4.9 M parameters", .input = {32, 32, 3},
-                 .last = {"layer4.*"}, .make = make_resnet9},
-    Architecture{.name = "resnet18", .description = "ResNet-18 for 32x32 images, 11.2 M parameters",
-                 .input = {32, 32, 3}, .last = {"layer4.*"}, .make = make_resnet18},
-    Architecture{.name = "tiny", .description = "four convolutions, one residual, 0.24 M parameters", .input = {32, 32, 3},
-                 .last = {"conv3", "conv4"}, .make = make_tiny},
+    Architecture{.name = "alexnet",
+                 .description = "AlexNet for 32x32 images, 2.5 M parameters",
+                 .input = {32, 32, 3},
+                 .last = {"features.4", "features.5", "features.6"},
+                 .make = make_alexnet},
+    Architecture{.name = "resnet9",
+                 .description = "ResNet-9 for 32x32 images, 4.9 M parameters",
+                 .input = {32, 32, 3},
+                 .last = {"layer4.*"},
+                 .make = make_resnet9},
+    Architecture{.name = "resnet18",
+                 .description = "ResNet-18 for 32x32 images, 11.2 M parameters",
+                 .input = {32, 32, 3},
+                 .last = {"layer4.*"},
+                 .make = make_resnet18},
+    Architecture{.name = "tiny",
+                 .description = "four convolutions, one residual, 0.24 M parameters",
+                 .input = {32, 32, 3},
+                 .last = {"conv3", "conv4"},
+                 .make = make_tiny},
 };
 
 }  // namespace
@@ -108,7 +122,8 @@ const Architecture& architecture(std::string_view name) {
   fail(Fault::kUsage, "unknown model \"", name, "\"; known: ", known);
 }
 
-std::unique_ptr<Model> make(std::string_view name, const ModelOptions& options, std::shared_ptr<Stream> stream) {
+std::unique_ptr<Model> make(std::string_view name, const ModelOptions& options,
+                            std::shared_ptr<Stream> stream) {
   const Architecture& row = architecture(name);
   return row.make(row, std::move(stream), options);
 }

@@ -1,5 +1,5 @@
-// Models: networks made of named layers. They never name a branch; the passport plan decides what each layer's
-// normalisation does.
+// Models: networks made of named layers. They never name a branch; the passport plan decides what
+// each layer's normalisation does.
 #pragma once
 
 #include <functional>
@@ -15,9 +15,11 @@ struct ModelOptions {
   int64_t classes = 10;
   kernels::NormKind norm = kernels::NormKind::kBatch;
   PassportPlan plan = {};
-  /// The references' passport ResNets: ReLU also after the second convolution and the shortcut of a block.
+  /// The references' passport ResNets: ReLU also after the second convolution and the shortcut of a
+  /// block.
   bool residual_relu = false;
-  /// Ordinary layers that have a learned affine although the norm is instance (a released passport network).
+  /// Ordinary layers that have a learned affine although the norm is instance (a released passport
+  /// network).
   std::vector<std::string> affine_layers = {};
   uint64_t seed = 1;
 };
@@ -32,7 +34,8 @@ struct ConvNorm {
   Convolution convolution;
   PassportNorm norm;
 
-  Var forward(Pass& pass, const Var& x, kernels::NormActivation activation = kernels::NormActivation::kRelu,
+  Var forward(Pass& pass, const Var& x,
+              kernels::NormActivation activation = kernels::NormActivation::kRelu,
               const Var& residual = {}) const;
 };
 
@@ -53,7 +56,8 @@ class Model {
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
 
-  /// Logits [lanes N, classes] of x [N, H, W, C]. Reads the passport first when x's lanes have the passport branch.
+  /// Logits [lanes N, classes] of x [N, H, W, C]. Reads the passport first when x's lanes have the
+  /// passport branch.
   Var forward(Pass& pass, const Var& x);
 
   const Architecture& architecture() const { return architecture_; }
@@ -75,7 +79,9 @@ class Model {
   /// Training stands for both branches where the scheme has both, else for the one it has.
   Lanes training_lanes() const;
 
-  OpenPassport open(const Passport& passport) const { return OpenPassport(*stream_, passport, sites_); }
+  OpenPassport open(const Passport& passport) const {
+    return OpenPassport(*stream_, passport, sites_);
+  }
   /// Raw scales and shifts without a forward pass: per site [2, C].
   Var read(Tape& tape, const OpenPassport& passport) const;
 
@@ -89,7 +95,8 @@ class Model {
   /// The network behind the reading of the passport.
   virtual Var run(Pass& pass, const Var& x) = 0;
   Var run_layer(Pass& pass, const ConvNorm& layer, const Var& x,
-                kernels::NormActivation activation = kernels::NormActivation::kRelu, const Var& residual = {}) const;
+                kernels::NormActivation activation = kernels::NormActivation::kRelu,
+                const Var& residual = {}) const;
 
  private:
   friend class Builder;
@@ -110,8 +117,10 @@ std::span<const Architecture> architectures();
 const Architecture& architecture(std::string_view name);
 
 /// Error(kUsage) when the plan names sites that the model has not, or the norm does not fit.
-std::unique_ptr<Model> make(std::string_view architecture, const ModelOptions& options, std::shared_ptr<Stream> stream);
-std::unique_ptr<Model> make(std::string_view architecture, const ModelOptions& options, Device device = Device::best());
+std::unique_ptr<Model> make(std::string_view architecture, const ModelOptions& options,
+                            std::shared_ptr<Stream> stream);
+std::unique_ptr<Model> make(std::string_view architecture, const ModelOptions& options,
+                            Device device = Device::best());
 
 }  // namespace models
 }  // namespace passnorm

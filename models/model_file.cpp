@@ -37,7 +37,9 @@ class MetadataReader {
   }
   const std::string& text(const std::string& key) const {
     const std::string* value = find(key);
-    if (!value) fail(Fault::kInput, file_.name(), ": not a model of this program: its metadata has no \"", key, "\"");
+    if (!value)
+      fail(Fault::kInput, file_.name(), ": not a model of this program: its metadata has no \"",
+           key, "\"");
     return *value;
   }
   int64_t integer(const std::string& key, int64_t least, int64_t most) const {
@@ -45,8 +47,8 @@ class MetadataReader {
     int64_t value = 0;
     const auto [end, error] = std::from_chars(t.data(), t.data() + t.size(), value);
     if (error != std::errc() || end != t.data() + t.size() || value < least || value > most)
-      fail(Fault::kInput, file_.name(), ": metadata \"", key, "\" is \"", t, "\"; an integer from ", least, " to ", most,
-           " was expected");
+      fail(Fault::kInput, file_.name(), ": metadata \"", key, "\" is \"", t, "\"; an integer from ",
+           least, " to ", most, " was expected");
     return value;
   }
   std::vector<float> floats(const std::string& key, size_t count) const {
@@ -61,7 +63,8 @@ class MetadataReader {
       at = next == end ? end : next + 1;
     }
     if (at != end || values.size() != count)
-      fail(Fault::kInput, file_.name(), ": metadata \"", key, "\" is \"", t, "\"; ", count, " numbers were expected");
+      fail(Fault::kInput, file_.name(), ": metadata \"", key, "\" is \"", t, "\"; ", count,
+           " numbers were expected");
     return values;
   }
 
@@ -71,7 +74,8 @@ class MetadataReader {
 
 }  // namespace
 
-void save_released(const Model& model, const std::string& path, const InputNormalisation& normalisation) {
+void save_released(const Model& model, const std::string& path,
+                   const InputNormalisation& normalisation) {
   std::vector<TensorEntry> entries;
   std::deque<std::vector<float>> kept;
   for_each_tensor(model, [&](const TensorSpec& spec, const Tensor& value) {
@@ -95,17 +99,22 @@ void take_lane_state(const Model& model, Passport& passport) {
   passport.scheme = model.options().plan.scheme->name;
   for_each_tensor(model, [&](const TensorSpec& spec, const Tensor& value) {
     if (spec.secret)
-      passport.lane_state.push_back({spec.name, file_shape(spec), to_file_order(spec, value.to_host(model.stream()))});
+      passport.lane_state.push_back(
+          {spec.name, file_shape(spec), to_file_order(spec, value.to_host(model.stream()))});
   });
 }
 
-LoadedModel load_released(const std::string& path, const Passport* passport, std::shared_ptr<Stream> stream) {
+LoadedModel load_released(const std::string& path, const Passport* passport,
+                          std::shared_ptr<Stream> stream) {
   const SafeTensors file = SafeTensors::open(path);
   const MetadataReader metadata(file);
   if (const std::string& format = metadata.text("format"); format != kFormat)
-    fail(Fault::kInput, path, ": is a \"", format, "\" file; a \"", kFormat, "\" file was expected");
+    fail(Fault::kInput, path, ": is a \"", format, "\" file; a \"", kFormat,
+         "\" file was expected");
   if (!passport && metadata.find("affine"))
-    fail(Fault::kSecret, path, ": has no public branch (its scale and shift come from the passport); give --passport FILE");
+    fail(Fault::kSecret, path,
+         ": has no public branch (its scale and shift come from the passport); give --passport "
+         "FILE");
 
   ModelOptions options{.classes = metadata.integer("classes", 2, 1 << 20),
                        .residual_relu = metadata.integer("residual_relu", 0, 1) == 1};
@@ -123,7 +132,8 @@ LoadedModel load_released(const std::string& path, const Passport* passport, std
   }
   constexpr std::string_view kAffine = ".bn.weight";
   for (const TensorInfo& t : file.tensors())
-    if (t.name.ends_with(kAffine)) options.affine_layers.push_back(t.name.substr(0, t.name.size() - kAffine.size()));
+    if (t.name.ends_with(kAffine))
+      options.affine_layers.push_back(t.name.substr(0, t.name.size() - kAffine.size()));
 
   LoadedModel loaded;
   try {
@@ -148,10 +158,11 @@ LoadedModel load_released(const std::string& path, const Passport* passport, std
       const TensorInfo* t = file.find(name);
       if (!t) fail(Fault::kInput, path, ": tensor ", name, " is missing");
       if (t->shape != file_shape(spec) || t->dtype != DType::kF32)
-        fail(Fault::kInput, path, ": tensor ", name, " has another type or shape than ", row->name, " with ",
-             options.classes, " classes needs");
+        fail(Fault::kInput, path, ": tensor ", name, " has another type or shape than ", row->name,
+             " with ", options.classes, " classes needs");
       if (const int64_t bad = count_nonfinite(*t))
-        fail(Fault::kInput, path, ": tensor ", name, " holds ", bad, " values that are NaN or infinite");
+        fail(Fault::kInput, path, ": tensor ", name, " holds ", bad,
+             " values that are NaN or infinite");
       elements = to_f32(*t);
       ++used;
     }
@@ -160,7 +171,9 @@ LoadedModel load_released(const std::string& path, const Passport* passport, std
   if (used != file.tensors().size()) {
     for (const TensorInfo& t : file.tensors()) {
       bool known = false;
-      for_each_tensor(*loaded.model, [&](const TensorSpec& spec, const Tensor&) { known |= released_name(spec) == t.name; });
+      for_each_tensor(*loaded.model, [&](const TensorSpec& spec, const Tensor&) {
+        known |= released_name(spec) == t.name;
+      });
       if (!known) fail(Fault::kInput, path, ": tensor ", t.name, " is not one of ", row->name);
     }
   }

@@ -14,11 +14,11 @@ struct LayerInput {
 std::map<std::string, LayerInput> layer_inputs(Model& model, const Tensor& images, Mode mode) {
   std::map<std::string, LayerInput> inputs;
   model.on_layer_input = [&](const std::string& layer, const Var& x) {
-    const TensorSpec spec{.name = layer, .shape = x.shape(), .init = {}, .layout = FileLayout::kConvolution};
+    const TensorSpec spec{.name = layer, .shape = x.shape(), .layout = FileLayout::kConvolution};
     inputs[layer] = {x.shape(), to_file_order(spec, x.value.to_host(model.stream()))};
   };
   Tape tape(model.stream(), Tape::Mode::kForwardOnly);
-  Pass pass{.tape = tape, .mode = mode, .passport = nullptr, .raw = {}, .used = {}};
+  Pass pass{.tape = tape, .mode = mode, .passport = nullptr};
   model.forward(pass, {images, Lanes::only(Branch::kPublic), nullptr});
   model.on_layer_input = nullptr;
   return inputs;
@@ -36,7 +36,8 @@ class Draw {
   size_t at_ = 0;
 };
 
-std::vector<float> one_key(const LayerInput& input, const Secret32& secret, const std::string& name) {
+std::vector<float> one_key(const LayerInput& input, const Secret32& secret,
+                           const std::string& name) {
   const auto n = static_cast<size_t>(input.shape[0]), c = static_cast<size_t>(input.shape[3]);
   const size_t plane = input.values.size() / (n * c);
   const auto channel = [&](size_t image, size_t from) {
@@ -76,12 +77,16 @@ Passport propagate_keys(Model& pretrained, std::span<const Site> sites, const Ke
   for (const Site& site : sites) {
     const auto at = scale.find(site.name);
     if (at == scale.end())
-      fail(Fault::kUsage, "the pretrained ", pretrained.architecture().name, " has no layer ", site.name);
+      fail(Fault::kUsage, "the pretrained ", pretrained.architecture().name, " has no layer ",
+           site.name);
     const kernels::ConvGeometry& g = site.geometry;
     if (at->second.shape != Shape{at->second.shape[0], g.h, g.w, g.c})
-      fail(Fault::kUsage, "the pretrained network's ", site.name, " takes ", at->second.shape, ", the passport's ", g.h, "x", g.w, "x", g.c);
-    keys.push_back({site, one_key(at->second, o.secret, "scale/" + site.name),
-                    one_key(shift.at(site.name), o.secret, "shift/" + site.name), {}});
+      fail(Fault::kUsage, "the pretrained network's ", site.name, " takes ", at->second.shape,
+           ", the passport's ", g.h, "x", g.w, "x", g.c);
+    keys.push_back({site,
+                    one_key(at->second, o.secret, "scale/" + site.name),
+                    one_key(shift.at(site.name), o.secret, "shift/" + site.name),
+                    {}});
   }
   return Passport::from_keys(std::move(keys), o.source, o.signature);
 }

@@ -1,4 +1,5 @@
-// ResNets for 32x32 images: 3x3 stem, four stages of basic blocks (He et al. 2016), mean pool, linear.
+// ResNets for 32x32 images: 3x3 stem, four stages of basic blocks (He et al. 2016), mean pool,
+// linear.
 #include <optional>
 
 #include "engine/ops/ops.hpp"
@@ -12,7 +13,8 @@ using kernels::NormActivation;
 
 class ResNet final : public Model {
  public:
-  ResNet(const Architecture& row, int blocks, std::shared_ptr<Stream> stream, const ModelOptions& options)
+  ResNet(const Architecture& row, int blocks, std::shared_ptr<Stream> stream,
+         const ModelOptions& options)
       : Model(row, std::move(stream), options) {
     Builder builder(*this);
     const auto stem = builder.conv_norm("convbnrelu_1", builder.input(), 64, 3, 1, 1);
@@ -45,10 +47,13 @@ class ResNet final : public Model {
     for (const Block& b : blocks_) {
       const Var h = run_layer(pass, *b.first, x);
       const Var residual = !b.shortcut ? x
-                           : run_layer(pass, *b.shortcut, x,
-                                       relu_everywhere ? NormActivation::kRelu : NormActivation::kIdentity);
+                                       : run_layer(pass, *b.shortcut, x,
+                                                   relu_everywhere ? NormActivation::kRelu
+                                                                   : NormActivation::kIdentity);
       // With a ReLU on both operands the one after the sum changes nothing.
-      x = run_layer(pass, *b.second, h, relu_everywhere ? NormActivation::kReluThenAdd : NormActivation::kRelu, residual);
+      x = run_layer(pass, *b.second, h,
+                    relu_everywhere ? NormActivation::kReluThenAdd : NormActivation::kRelu,
+                    residual);
     }
     return linear_->forward(pass.tape, ops::global_mean_pool(pass.tape, x));
   }
@@ -60,11 +65,13 @@ class ResNet final : public Model {
 
 }  // namespace
 
-std::unique_ptr<Model> make_resnet9(const Architecture& row, std::shared_ptr<Stream> stream, const ModelOptions& options) {
+std::unique_ptr<Model> make_resnet9(const Architecture& row, std::shared_ptr<Stream> stream,
+                                    const ModelOptions& options) {
   return std::make_unique<ResNet>(row, 1, std::move(stream), options);
 }
 
-std::unique_ptr<Model> make_resnet18(const Architecture& row, std::shared_ptr<Stream> stream, const ModelOptions& options) {
+std::unique_ptr<Model> make_resnet18(const Architecture& row, std::shared_ptr<Stream> stream,
+                                     const ModelOptions& options) {
   return std::make_unique<ResNet>(row, 2, std::move(stream), options);
 }
 

@@ -1,5 +1,5 @@
-// A network small enough for a CPU to train in two minutes: 32-64-128 channels, each followed by a 2x2 maximum, one residual
-// convolution, mean pool, linear. 12.7 M multiply-adds an image.
+// A network small enough for a CPU to train in two minutes: 32-64-128 channels, each followed by a
+// 2x2 maximum, one residual convolution, mean pool, linear. 12.7 M multiply-adds an image.
 #include <optional>
 
 #include "engine/ops/ops.hpp"
@@ -16,7 +16,8 @@ class Tiny final : public Model {
     Builder builder(*this);
     Builder::Extent at = builder.input();
     for (int i = 0; i < 3; ++i) {
-      const auto [layer, out] = builder.conv_norm(concat("conv", i + 1), at, int64_t{32} << i, 3, 1, 1);
+      const auto [layer, out] =
+          builder.conv_norm(concat("conv", i + 1), at, int64_t{32} << i, 3, 1, 1);
       plain_.push_back(layer);
       at = {out.h / 2, out.w / 2, out.c};
     }
@@ -28,7 +29,8 @@ class Tiny final : public Model {
  private:
   Var run(Pass& pass, const Var& input) override {
     Var x = input;
-    for (const ConvNorm* layer : plain_) x = ops::max_pool(pass.tape, run_layer(pass, *layer, x), 2, 2);
+    for (const ConvNorm* layer : plain_)
+      x = ops::max_pool(pass.tape, run_layer(pass, *layer, x), 2, 2);
     x = run_layer(pass, *residual_, x, kernels::NormActivation::kRelu, x);
     return linear_->forward(pass.tape, ops::global_mean_pool(pass.tape, x));
   }
@@ -40,7 +42,8 @@ class Tiny final : public Model {
 
 }  // namespace
 
-std::unique_ptr<Model> make_tiny(const Architecture& row, std::shared_ptr<Stream> stream, const ModelOptions& options) {
+std::unique_ptr<Model> make_tiny(const Architecture& row, std::shared_ptr<Stream> stream,
+                                 const ModelOptions& options) {
   return std::make_unique<Tiny>(row, std::move(stream), options);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "engine/tensor/tensor.hpp"
+#include "models/model_file.hpp"
 #include "train/data/dataset.hpp"
 
 namespace passnorm::train {
@@ -11,14 +12,15 @@ struct Batch {
   Tensor labels;  ///< [N] i32
 };
 
-/// A data set that stays on the device as bytes; every batch is picked, augmented and normalised there in one pass.
+/// A data set that stays on the device as bytes; every batch is picked, augmented and normalised
+/// there in one pass.
 class DeviceImages {
  public:
   DeviceImages(Stream& stream, const ImageSet& set);
 
   struct Augmentation {
-    int64_t pad = 0;     ///< random crops of the image padded by this many pixels
-    bool flip = false;   ///< horizontal, half of the images
+    int64_t pad = 0;    ///< random crops of the image padded by this many pixels
+    bool flip = false;  ///< horizontal, half of the images
     uint64_t seed = 0;
     uint32_t epoch = 0;
   };
@@ -30,5 +32,9 @@ class DeviceImages {
   const ImageSet& set_;
   Tensor images_;  ///< [n, C, H, W] u8
 };
+
+/// What a model file keeps of a set, and a set normalised as a model expects.
+models::InputNormalisation normalisation_of(const ImageSet& set);
+void normalise_as(ImageSet& set, const models::InputNormalisation& normalisation);
 
 }  // namespace passnorm::train

@@ -7,10 +7,12 @@
 
 namespace passnorm::train {
 
-Evaluation evaluate(Model& model, const OpenPassport* passport, const ImageSet& data, const EvaluateOptions& o) {
+Evaluation evaluate(Model& model, const OpenPassport* passport, const ImageSet& data,
+                    const EvaluateOptions& o) {
   Lanes lanes = o.lanes.value_or(model.training_lanes());
   if (!o.lanes && !passport) {
-    if (!model.has_branch(Branch::kPublic)) fail(Fault::kSecret, "this network has no public branch: give its passport");
+    if (!model.has_branch(Branch::kPublic))
+      fail(Fault::kSecret, "this network has no public branch: give its passport");
     lanes = Lanes::only(Branch::kPublic);
   }
   const DeviceImages images(model.stream(), data);
@@ -21,7 +23,8 @@ Evaluation evaluate(Model& model, const OpenPassport* passport, const ImageSet& 
     index.resize(static_cast<size_t>(std::min(o.batch, count - first)));
     std::iota(index.begin(), index.end(), first);
     const Batch batch = images.batch(index);
-    const StepResult r = forward_only(model, passport, batch.x, batch.labels, lanes, Mode::kEvaluate);
+    const StepResult r =
+        forward_only(model, passport, batch.x, batch.labels, lanes, Mode::kEvaluate);
     const auto batch_hits = r.losses.hits.to_host<int32_t>(model.stream());
     const auto batch_loss = r.losses.loss.to_host(model.stream());
     for (size_t l = 0; l < batch_hits.size(); ++l) {
@@ -31,7 +34,7 @@ Evaluation evaluate(Model& model, const OpenPassport* passport, const ImageSet& 
   }
   // Shared logits have one entry for both branches.
   const auto n = static_cast<double>(count);
-  Evaluation e{.images = count, .public_accuracy = {}, .passport_accuracy = {}, .public_loss = {}, .passport_loss = {}};
+  Evaluation e{.images = count};
   if (lanes.has(Branch::kPublic)) {
     e.public_accuracy = hits[0] / n;
     e.public_loss = loss[0] / n;

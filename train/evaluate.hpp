@@ -10,19 +10,22 @@ namespace passnorm::train {
 
 struct Evaluation {
   int64_t images = 0;
-  std::optional<double> public_accuracy;    ///< fractions; none where the branch does not exist or did not run
+  std::optional<double>
+      public_accuracy;  ///< fractions; none where the branch does not exist or did not run
   std::optional<double> passport_accuracy;
-  std::optional<double> public_loss;        ///< cross-entropy
+  std::optional<double> public_loss;  ///< cross-entropy
   std::optional<double> passport_loss;
 };
 
 struct EvaluateOptions {
   int64_t batch = 256;
-  int64_t limit = 0;           ///< the first images only; 0 = all
-  std::optional<Lanes> lanes = {};  ///< default: every branch that exists, the passport's only with a passport
+  int64_t limit = 0;  ///< the first images only; 0 = all
+  std::optional<Lanes> lanes =
+      {};  ///< default: every branch that exists, the passport's only with a passport
 };
 
 /// In evaluation mode, both branches in one forward.
-Evaluation evaluate(Model& model, const OpenPassport* passport, const ImageSet& data, const EvaluateOptions& options = {});
+Evaluation evaluate(Model& model, const OpenPassport* passport, const ImageSet& data,
+                    const EvaluateOptions& options = {});
 
 }  // namespace passnorm::train

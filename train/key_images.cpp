@@ -6,13 +6,17 @@
 
 namespace passnorm::train {
 
-models::KeyImages key_images(Stream& stream, const ImageSet& set, int64_t count, const Secret32& secret) {
-  if (set.n < count) fail(Fault::kUsage, "a passport of ", count, " images needs a set of at least as many, not ", set.n);
+models::KeyImages key_images(Stream& stream, const ImageSet& set, int64_t count,
+                             const Secret32& secret) {
+  if (set.n < count)
+    fail(Fault::kUsage, "a passport of ", count, " images needs a set of at least as many, not ",
+         set.n);
   const DeviceImages images(stream, set);
   const auto pick = [&](const char* role) {
     std::vector<int64_t> index(static_cast<size_t>(set.n));
     std::iota(index.begin(), index.end(), 0);
-    const std::vector<uint32_t> words = keyed_stream_u32(secret, "passnorm key images v1", role, count);
+    const std::vector<uint32_t> words =
+        keyed_stream_u32(secret, "passnorm key images v1", role, count);
     for (size_t i = 0; i < words.size(); ++i)
       std::swap(index[i], index[i + ((uint64_t{words[i]} * (index.size() - i)) >> 32)]);
     index.resize(words.size());

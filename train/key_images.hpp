@@ -6,8 +6,9 @@
 
 namespace passnorm::train {
 
-/// count different images of the set for each key, picked by the secret and normalised: for the shift key first.
-/// Error(kUsage) when the set is smaller.
-models::KeyImages key_images(Stream& stream, const ImageSet& set, int64_t count, const Secret32& secret);
+/// count different images of the set for each key, picked by the secret and normalised: for the
+/// shift key first. Error(kUsage) when the set is smaller.
+models::KeyImages key_images(Stream& stream, const ImageSet& set, int64_t count,
+                             const Secret32& secret);
 
 }  // namespace passnorm::train

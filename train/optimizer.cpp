@@ -32,16 +32,31 @@ Optimizer::Report Optimizer::step(float lr_factor, float clip_norm) {
       return report;
     }
     const float scale = clip_norm > 0 && report.gradient_norm > clip_norm
-                            ? static_cast<float>(clip_norm / report.gradient_norm) : 1.0f;
+                            ? static_cast<float>(clip_norm / report.gradient_norm)
+                            : 1.0f;
     ++steps_;
     if (o.kind == OptimizerOptions::Kind::kAdam)
-      kernels::adam_step(s, {.w = w, .g = g, .m = first_.span(), .v = second_.span(), .lr = o.lr * lr_factor,
-                             .beta1 = o.beta1, .beta2 = o.beta2, .eps = o.eps, .weight_decay = o.weight_decay,
-                             .step = steps_, .g_scale = scale});
+      kernels::adam_step(s, {.w = w,
+                             .g = g,
+                             .m = first_.span(),
+                             .v = second_.span(),
+                             .lr = o.lr * lr_factor,
+                             .beta1 = o.beta1,
+                             .beta2 = o.beta2,
+                             .eps = o.eps,
+                             .weight_decay = o.weight_decay,
+                             .step = steps_,
+                             .g_scale = scale});
     else
-      kernels::sgd_step(s, {.w = w, .g = g, .momentum_buffer = first_ ? first_.span() : std::span<float>(),
-                            .lr = o.lr * lr_factor, .momentum = o.momentum, .weight_decay = o.weight_decay,
-                            .nesterov = o.nesterov, .first_step = steps_ == 1, .g_scale = scale});
+      kernels::sgd_step(s, {.w = w,
+                            .g = g,
+                            .momentum_buffer = first_ ? first_.span() : std::span<float>(),
+                            .lr = o.lr * lr_factor,
+                            .momentum = o.momentum,
+                            .weight_decay = o.weight_decay,
+                            .nesterov = o.nesterov,
+                            .first_step = steps_ == 1,
+                            .g_scale = scale});
     return report;
   });
 }

@@ -30,7 +30,8 @@ Schedule Schedule::parse(std::string_view text) {
       at = next + 1;
     }
   }
-  fail(Fault::kUsage, "schedule \"", text, "\": constant, onecycle or multistep:E,E,.. with rising epochs was expected");
+  fail(Fault::kUsage, "schedule \"", text,
+       "\": constant, onecycle or multistep:E,E,.. with rising epochs was expected");
 }
 
 float Schedule::factor(int64_t epoch, int64_t step, int64_t epochs, int64_t steps_per_epoch) const {
@@ -44,8 +45,9 @@ float Schedule::factor(int64_t epoch, int64_t step, int64_t epochs, int64_t step
     constexpr double kWarm = 0.2, kStart = 0.04;
     const double total = static_cast<double>(epochs * steps_per_epoch);
     const double done = (static_cast<double>(epoch * steps_per_epoch + step) + 0.5) / total;
-    const double factor = done < kWarm ? kStart + (1 - kStart) * done / kWarm
-                                       : 0.5 * (1 + std::cos(std::numbers::pi * (done - kWarm) / (1 - kWarm)));
+    const double factor =
+        done < kWarm ? kStart + (1 - kStart) * done / kWarm
+                     : 0.5 * (1 + std::cos(std::numbers::pi * (done - kWarm) / (1 - kWarm)));
     return static_cast<float>(factor);
   }
   return 1;

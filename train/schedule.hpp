@@ -10,7 +10,8 @@ namespace passnorm::train {
 
 /// constant                1
 /// multistep:100,150       0.1 to the power of the milestones (epochs, from 0) that have passed
-/// onecycle                rises linearly from 0.04 to 1 in the first fifth of all steps, then falls as a half cosine to 0
+/// onecycle                rises linearly from 0.04 to 1 in the first fifth of all steps, then
+/// falls as a half cosine to 0
 class Schedule {
  public:
   Schedule() = default;

@@ -3,21 +3,23 @@
 namespace passnorm::train {
 namespace {
 
-StepResult forward(Model& model, Tape& tape, const OpenPassport* passport, const Tensor& x, const Tensor& labels,
-                   Lanes lanes, Mode mode, const LossOptions& options) {
-  Pass pass{.tape = tape, .mode = mode, .passport = passport, .raw = {}, .used = {}};
+StepResult forward(Model& model, Tape& tape, const OpenPassport* passport, const Tensor& x,
+                   const Tensor& labels, Lanes lanes, Mode mode, const LossOptions& options) {
+  Pass pass{.tape = tape, .mode = mode, .passport = passport};
   StepResult result;
   result.logits = model.forward(pass, {x, lanes, nullptr});
   result.losses = ops::cross_entropy(tape, result.logits, labels, options.label_smoothing);
   if (pass.raw.value)
-    result.signs = ops::sign_loss(tape, pass.raw, model.site_channels(), passport->bits(), options.sign);
+    result.signs =
+        ops::sign_loss(tape, pass.raw, model.site_channels(), passport->bits(), options.sign);
   return result;
 }
 
 }  // namespace
 
-StepResult forward_backward(Model& model, const OpenPassport* passport, const Tensor& x, const Tensor& labels, Lanes lanes,
-                            const LossOptions& options, bool accumulate) {
+StepResult forward_backward(Model& model, const OpenPassport* passport, const Tensor& x,
+                            const Tensor& labels, Lanes lanes, const LossOptions& options,
+                            bool accumulate) {
   Tape tape(model.stream());
   if (!accumulate) model.parameters().begin_gradients();
   StepResult result = forward(model, tape, passport, x, labels, lanes, Mode::kTrain, options);
@@ -27,8 +29,8 @@ StepResult forward_backward(Model& model, const OpenPassport* passport, const Te
   return result;
 }
 
-StepResult forward_only(Model& model, const OpenPassport* passport, const Tensor& x, const Tensor& labels, Lanes lanes,
-                        Mode mode, const LossOptions& options) {
+StepResult forward_only(Model& model, const OpenPassport* passport, const Tensor& x,
+                        const Tensor& labels, Lanes lanes, Mode mode, const LossOptions& options) {
   Tape tape(model.stream(), Tape::Mode::kForwardOnly);
   return forward(model, tape, passport, x, labels, lanes, mode, options);
 }

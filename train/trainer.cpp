@@ -10,7 +10,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 /// Sums over the steps of a stretch. Results wait on the device until the stretch is read.
 class Meter {
@@ -79,11 +81,12 @@ class Meter {
 
 }  // namespace
 
-void fit(Model& model, const Passport* passport, const ImageSet& data, const ImageSet* test, const FitOptions& o,
-         const Callbacks& callbacks) {
+void fit(Model& model, const Passport* passport, const ImageSet& data, const ImageSet* test,
+         const FitOptions& o, const Callbacks& callbacks) {
   std::optional<OpenPassport> open;
   if (model.has_branch(Branch::kPassport)) {
-    if (!passport) fail(Fault::kSecret, "scheme ", model.options().plan.scheme->name, " trains with a passport");
+    if (!passport)
+      fail(Fault::kSecret, "scheme ", model.options().plan.scheme->name, " trains with a passport");
     open = model.open(*passport);
   }
   const OpenPassport* opened = open ? &*open : nullptr;
@@ -103,16 +106,20 @@ void fit(Model& model, const Passport* passport, const ImageSet& data, const Ima
     Meter stretch(model, lanes, o.batch);
     float lr = 0;
     for (int64_t step = 0; step < steps; ++step) {
-      const Batch batch = images.batch(loader.indices(epoch, step), {.pad = o.crop_pad, .flip = o.flip, .seed = o.seed,
-                                                                     .epoch = static_cast<uint32_t>(epoch)});
+      const Batch batch =
+          images.batch(loader.indices(epoch, step), {.pad = o.crop_pad,
+                                                     .flip = o.flip,
+                                                     .seed = o.seed,
+                                                     .epoch = static_cast<uint32_t>(epoch)});
       const StepResult r = forward_backward(model, opened, batch.x, batch.labels, lanes, o.loss);
       const float factor = o.schedule.factor(epoch, step, o.epochs, steps);
       lr = factor * o.optimizer.lr;
       if (optimizer.step(factor, o.clip_norm).skipped) {
         ++report.skipped_steps;
         if (++skipped_in_a_row >= o.max_skipped)
-          fail(Fault::kNumerics, "gradients were NaN or infinite in ", skipped_in_a_row, " steps in a row, up to step ",
-               step + 1, " of epoch ", epoch + 1, "; lower --lr or set --clip-norm");
+          fail(Fault::kNumerics, "gradients were NaN or infinite in ", skipped_in_a_row,
+               " steps in a row, up to step ", step + 1, " of epoch ", epoch + 1,
+               "; lower --lr or set --clip-norm");
       } else {
         skipped_in_a_row = 0;
       }
@@ -127,7 +134,8 @@ void fit(Model& model, const Passport* passport, const ImageSet& data, const Ima
       }
     }
     report.train = meter.read(&report.bits);
-    report.train.epoch = epoch, report.train.step = report.train.steps = steps, report.train.lr = lr;
+    report.train.epoch = epoch, report.train.step = report.train.steps = steps,
+    report.train.lr = lr;
     report.seconds = seconds_since(start);
     if (test) report.test = evaluate(model, opened, *test);
     if (callbacks.epoch) callbacks.epoch(report);

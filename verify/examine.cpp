@@ -21,7 +21,8 @@ Reading read_bits(const Model& model, const OpenPassport& passport, const Passpo
   size_t at = 0;
   for (const SitePassport& site : secret.sites()) {
     SiteReport report{.name = site.site.name, .total = site.site.channels()};
-    for (size_t c = 0; c < site.bits.size(); ++c) report.matched += raw[at + c] * static_cast<float>(site.bits[c]) > 0;
+    for (size_t c = 0; c < site.bits.size(); ++c)
+      report.matched += raw[at + c] * static_cast<float>(site.bits[c]) > 0;
     at += 2 * site.bits.size();
     reading.matched += report.matched;
     reading.total += report.total;
@@ -45,25 +46,31 @@ Claim examine(Model& model, const Passport& passport, const ExamineOptions& o) {
   PASSNORM_CHECK(o.tests >= 1, o.tests, " tests");
   const OpenPassport open = model.open(passport);
   Reading reading = read_bits(model, open, passport);
-  Claim claim{.bits_bound = passport.bits_bound(), .matched = reading.matched, .total = reading.total,
-              .log2_p = log2_binomial_tail(reading.matched, reading.total), .tests = o.tests,
-              .sites = std::move(reading.sites), .evaluation = {}, .owner_on_null_images = {}, .null = {}};
+  Claim claim{.bits_bound = passport.bits_bound(),
+              .matched = reading.matched,
+              .total = reading.total,
+              .log2_p = log2_binomial_tail(reading.matched, reading.total),
+              .tests = o.tests,
+              .sites = std::move(reading.sites)};
   if (claim.log2_p + std::log2(static_cast<double>(o.tests)) <= kLog2Threshold)
     claim.verdict = claim.bits_bound ? Verdict::kSupported : Verdict::kInconclusive;
 
   if (o.data) claim.evaluation = train::evaluate(model, &open, *o.data, {.batch = o.batch});
   const bool measure = o.data && o.null_passports > 0 && model.has_branch(Branch::kPassport);
-  const train::EvaluateOptions sample{.batch = o.batch, .limit = o.null_images, .lanes = Lanes::only(Branch::kPassport)};
+  const train::EvaluateOptions sample{
+      .batch = o.batch, .limit = o.null_images, .lanes = Lanes::only(Branch::kPassport)};
   if (measure) {
     claim.owner_on_null_images = train::evaluate(model, &open, *o.data, sample);
     claim.null.images = claim.owner_on_null_images->images;
   }
   for (int64_t i = 0; i < o.null_passports; ++i) {
-    const Passport random =
-        Passport::random(model.sites(), null_seed(o.seed, static_cast<uint64_t>(i)), Signature::random());
+    const Passport random = Passport::random(
+        model.sites(), null_seed(o.seed, static_cast<uint64_t>(i)), Signature::random());
     const OpenPassport open_random = model.open(random);
     claim.null.matched.push_back(read_bits(model, open_random, random).matched);
-    if (measure) claim.null.accuracy.push_back(*train::evaluate(model, &open_random, *o.data, sample).passport_accuracy);
+    if (measure)
+      claim.null.accuracy.push_back(
+          *train::evaluate(model, &open_random, *o.data, sample).passport_accuracy);
   }
   return claim;
 }

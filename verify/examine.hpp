@@ -25,10 +25,11 @@ struct SiteReport {
   int64_t total = 0;
 };
 
-/// Random passports, keys and bits drawn together, on the same network: what chance looks like here.
+/// Random passports, keys and bits drawn together, on the same network: what chance looks like
+/// here.
 struct NullReport {
-  std::vector<int64_t> matched;      ///< per passport
-  std::vector<double> accuracy;      ///< of its passport branch, on `images` images; empty without data
+  std::vector<int64_t> matched;  ///< per passport
+  std::vector<double> accuracy;  ///< of its passport branch, on `images` images; empty without data
   int64_t images = 0;
 };
 
@@ -37,20 +38,21 @@ struct Claim {
   bool bits_bound = false;
   int64_t matched = 0;
   int64_t total = 0;
-  double log2_p = 0;                 ///< of this claim alone
-  int64_t tests = 1;                 ///< that the verdict is corrected for: log2 p + log2 tests
+  double log2_p = 0;  ///< of this claim alone
+  int64_t tests = 1;  ///< that the verdict is corrected for: log2 p + log2 tests
   std::vector<SiteReport> sites;
   std::optional<train::Evaluation> evaluation;  ///< with data only; information, never evidence
-  std::optional<train::Evaluation> owner_on_null_images;  ///< the same on the images that the null saw
+  std::optional<train::Evaluation>
+      owner_on_null_images;  ///< the same on the images that the null saw
   NullReport null;
 };
 
 struct ExamineOptions {
   const train::ImageSet* data = nullptr;
   int64_t null_passports = 100;
-  int64_t null_images = 1000;        ///< at most this many images for each random passport
-  int64_t tests = 1;                 ///< claims that were tried before this one was put forward, and this one
-  uint64_t seed = 1;                 ///< of the null
+  int64_t null_images = 1000;  ///< at most this many images for each random passport
+  int64_t tests = 1;  ///< claims that were tried before this one was put forward, and this one
+  uint64_t seed = 1;  ///< of the null
   int64_t batch = 256;
 };
 

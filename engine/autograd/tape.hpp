@@ -1,5 +1,6 @@
-// Reverse-mode differentiation: an op computes its result and records one closure; backward runs the closures from the
-// last to the first. Each closure reads the gradient of its result and writes those of its inputs.
+// Reverse-mode differentiation: an op computes its result and records one closure; backward runs
+// the closures from the last to the first. Each closure reads the gradient of its result and writes
+// those of its inputs.
 #pragma once
 
 #include <functional>
@@ -23,7 +24,8 @@ struct GradientSink {
   bool accumulate = false;
 };
 
-/// A value on the tape: activation or parameter. Without `gradient` nothing above it is differentiated.
+/// A value on the tape: activation or parameter. Without `gradient` nothing above it is
+/// differentiated.
 struct Var {
   Tensor value;
   Lanes lanes;
@@ -44,16 +46,18 @@ class Tape {
   Stream& stream() const { return stream_; }
   bool recording() const { return mode_ == Mode::kRecord; }
 
-  /// A result computed from inputs; it has a gradient when the tape records and one of the inputs has.
+  /// A result computed from inputs; it has a gradient when the tape records and one of the inputs
+  /// has.
   template <class... Inputs>
   Var result(Tensor value, Lanes lanes, const Inputs&... inputs) const {
     Var y{std::move(value), lanes, nullptr};
-    if (recording() && (static_cast<bool>(inputs.gradient) || ...)) y.gradient = std::make_shared<Gradient>();
+    if (recording() && (static_cast<bool>(inputs.gradient) || ...))
+      y.gradient = std::make_shared<Gradient>();
     return y;
   }
 
-  /// Records the closure of result y; does nothing when y has no gradient. It is skipped in backward when nothing wrote
-  /// y's gradient.
+  /// Records the closure of result y; does nothing when y has no gradient. It is skipped in
+  /// backward when nothing wrote y's gradient.
   void record(const Var& y, std::function<void(const Tensor& dy)> closure);
   /// Records a closure that starts a gradient (a loss).
   void record_loss(std::function<void()> closure);

@@ -8,9 +8,11 @@ namespace passnorm {
 
 Convolution::Convolution(ParameterSet& set, const std::string& name, const kernels::ConvGeometry& g)
     : geometry_(g),
-      weight_(&set.add({.name = name + ".weight", .shape = {g.o, g.kh, g.kw, g.c},
-                        .init = Init::normal(std::sqrt(2.0f / static_cast<float>(g.o * g.kh * g.kw))),
-                        .layout = FileLayout::kConvolution})) {
+      weight_(
+          &set.add({.name = name + ".weight",
+                    .shape = {g.o, g.kh, g.kw, g.c},
+                    .init = Init::normal(std::sqrt(2.0f / static_cast<float>(g.o * g.kh * g.kw))),
+                    .layout = FileLayout::kConvolution})) {
   geometry_.n = 1;
 }
 
@@ -18,13 +20,19 @@ Var Convolution::forward(Tape& tape, const Var& x) const {
   return ops::convolution(tape, x, weight_->var, {}, geometry_.stride, geometry_.pad);
 }
 
-Linear::Linear(ParameterSet& set, const std::string& name, int64_t inputs, int64_t outputs, int64_t positions) {
+Linear::Linear(ParameterSet& set, const std::string& name, int64_t inputs, int64_t outputs,
+               int64_t positions) {
   const Init init = Init::uniform(1 / std::sqrt(static_cast<float>(inputs)));
-  weight_ = &set.add({.name = name + ".weight", .shape = {outputs, inputs}, .init = init,
-                      .layout = positions > 1 ? FileLayout::kFlattened : FileLayout::kSame, .positions = positions});
+  weight_ = &set.add({.name = name + ".weight",
+                      .shape = {outputs, inputs},
+                      .init = init,
+                      .layout = positions > 1 ? FileLayout::kFlattened : FileLayout::kSame,
+                      .positions = positions});
   bias_ = &set.add({.name = name + ".bias", .shape = {outputs}, .init = init});
 }
 
-Var Linear::forward(Tape& tape, const Var& x) const { return ops::linear(tape, x, weight_->var, bias_->var); }
+Var Linear::forward(Tape& tape, const Var& x) const {
+  return ops::linear(tape, x, weight_->var, bias_->var);
+}
 
 }  // namespace passnorm

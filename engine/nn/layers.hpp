@@ -9,7 +9,8 @@ namespace passnorm {
 /// A convolution as it stands in a model: the sizes of its input are fixed.
 class Convolution {
  public:
-  /// Weight `name`.weight ~ N(0, 2 / (O KH KW)) (fan out, as both references). geometry.n is ignored.
+  /// Weight `name`.weight ~ N(0, 2 / (O KH KW)) (fan out, as both references). geometry.n is
+  /// ignored.
   Convolution(ParameterSet& set, const std::string& name, const kernels::ConvGeometry& geometry);
 
   Var forward(Tape& tape, const Var& x) const;
@@ -25,7 +26,8 @@ class Convolution {
 class Linear {
  public:
   /// positions: of the flattened image in front, 1 where there is none (FileLayout::kFlattened).
-  Linear(ParameterSet& set, const std::string& name, int64_t inputs, int64_t outputs, int64_t positions = 1);
+  Linear(ParameterSet& set, const std::string& name, int64_t inputs, int64_t outputs,
+         int64_t positions = 1);
 
   Var forward(Tape& tape, const Var& x) const;
 

@@ -36,9 +36,12 @@ struct Order {
 Order order_of(const TensorSpec& spec) {
   const Shape& m = spec.shape;
   switch (spec.layout) {
-    case FileLayout::kConvolution: return {m[0], m[3], m[1] * m[2]};
-    case FileLayout::kFlattened: return {m[0], m[1] / spec.positions, spec.positions};
-    case FileLayout::kSame: break;
+    case FileLayout::kConvolution:
+      return {m[0], m[3], m[1] * m[2]};
+    case FileLayout::kFlattened:
+      return {m[0], m[1] / spec.positions, spec.positions};
+    case FileLayout::kSame:
+      break;
   }
   return {1, 1, m.size()};
 }
@@ -65,7 +68,8 @@ void ParameterSet::allocate(Stream& stream, uint64_t seed) {
   uint32_t index = 0;
   for (Parameter& p : parameters_) {
     p.var.value = weights_.slice(at, p.spec.shape);
-    p.var.gradient = std::make_shared<Gradient>(Gradient{gradients_.slice(at, p.spec.shape), false});
+    p.var.gradient =
+        std::make_shared<Gradient>(Gradient{gradients_.slice(at, p.spec.shape), false});
     p.var.value.copy_from<float>(stream, initial(p.spec, seed, index++));
     at += padded(p.spec.shape.size());
   }
@@ -78,7 +82,8 @@ void ParameterSet::allocate(Stream& stream, uint64_t seed) {
 }
 
 Parameter* ParameterSet::find(const std::string& name) {
-  const auto it = std::ranges::find(parameters_, name, [](const Parameter& p) { return p.spec.name; });
+  const auto it =
+      std::ranges::find(parameters_, name, [](const Parameter& p) { return p.spec.name; });
   return it == parameters_.end() ? nullptr : &*it;
 }
 
@@ -110,7 +115,8 @@ std::vector<float> to_file_order(const TensorSpec& spec, std::span<const float> 
   for (int64_t b = 0; b < o.b; ++b)
     for (int64_t c = 0; c < o.c; ++c)
       for (int64_t s = 0; s < o.s; ++s)
-        file[static_cast<size_t>((b * o.c + c) * o.s + s)] = memory[static_cast<size_t>((b * o.s + s) * o.c + c)];
+        file[static_cast<size_t>((b * o.c + c) * o.s + s)] =
+            memory[static_cast<size_t>((b * o.s + s) * o.c + c)];
   return file;
 }
 
@@ -120,7 +126,8 @@ std::vector<float> from_file_order(const TensorSpec& spec, std::span<const float
   for (int64_t b = 0; b < o.b; ++b)
     for (int64_t c = 0; c < o.c; ++c)
       for (int64_t s = 0; s < o.s; ++s)
-        memory[static_cast<size_t>((b * o.s + s) * o.c + c)] = file[static_cast<size_t>((b * o.c + c) * o.s + s)];
+        memory[static_cast<size_t>((b * o.s + s) * o.c + c)] =
+            file[static_cast<size_t>((b * o.c + c) * o.s + s)];
   return memory;
 }
 

@@ -9,11 +9,13 @@
 
 namespace passnorm {
 
-/// How a tensor's elements stand in files (the order of the references and of torchvision) against memory.
+/// How a tensor's elements stand in files (the order of the references and of torchvision) against
+/// memory.
 enum class FileLayout {
   kSame,         ///< as in memory
   kConvolution,  ///< file [O, I, KH, KW], memory [O, KH, KW, I]
-  kFlattened,    ///< file [O, C H W], memory [O, H W C]: a linear layer behind a flattened image of `positions` H W
+  kFlattened,    ///< file [O, C H W], memory [O, H W C]: a linear layer behind a flattened image of
+                 ///< `positions` H W
 };
 
 struct Init {
@@ -30,8 +32,8 @@ struct TensorSpec {
   Shape shape;       ///< in memory
   Init init;
   FileLayout layout = FileLayout::kSame;
-  int64_t positions = 1;  ///< of kFlattened
-  bool secret = false;    ///< belongs to the owner: never in a released file
+  int64_t positions = 1;           ///< of kFlattened
+  bool secret = false;             ///< belongs to the owner: never in a released file
   std::string released_name = {};  ///< in a released file, where it differs from name
 };
 
@@ -47,14 +49,16 @@ struct Buffer {
   Tensor value;
 };
 
-/// All parameters and buffers of a model. First every module adds its own, then allocate() takes the arenas.
+/// All parameters and buffers of a model. First every module adds its own, then allocate() takes
+/// the arenas.
 class ParameterSet {
  public:
   /// Addresses stay valid. Names are unique.
   Parameter& add(TensorSpec spec);
   Buffer& add_buffer(TensorSpec spec);
 
-  /// Takes the arenas and initialises: element i of the k-th tensor from random number i of (seed, kInit, k).
+  /// Takes the arenas and initialises: element i of the k-th tensor from random number i of (seed,
+  /// kInit, k).
   void allocate(Stream& stream, uint64_t seed);
 
   std::deque<Parameter>& parameters() { return parameters_; }

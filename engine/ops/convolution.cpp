@@ -5,15 +5,27 @@
 
 namespace passnorm::ops {
 
-Var convolution(Tape& tape, const Var& x, const Var& w, const Var& bias, int64_t stride, int64_t pad) {
+Var convolution(Tape& tape, const Var& x, const Var& w, const Var& bias, int64_t stride,
+                int64_t pad) {
   const Shape &xs = x.shape(), &ws = w.shape();
   PASSNORM_CHECK(xs.rank() == 4 && ws.rank() == 4 && xs[3] == ws[3], "x ", xs, ", w ", ws);
-  const kernels::ConvGeometry g{.n = xs[0], .h = xs[1], .w = xs[2], .c = xs[3], .o = ws[0],
-                                .kh = ws[1], .kw = ws[2], .stride = stride, .pad = pad};
+  const kernels::ConvGeometry g{.n = xs[0],
+                                .h = xs[1],
+                                .w = xs[2],
+                                .c = xs[3],
+                                .o = ws[0],
+                                .kh = ws[1],
+                                .kw = ws[2],
+                                .stride = stride,
+                                .pad = pad};
   Stream& stream = tape.stream();
-  const Var y = tape.result(Tensor::empty(stream, {g.n, g.oh(), g.ow(), g.o}, x.value.dtype()), x.lanes, x, w, bias);
+  const Var y = tape.result(Tensor::empty(stream, {g.n, g.oh(), g.ow(), g.o}, x.value.dtype()),
+                            x.lanes, x, w, bias);
   dispatch(stream, [&](auto& s) {
-    kernels::conv_forward(s, {.geometry = g, .x = x.value.view(), .w = w.value.view(), .bias = bias.value.view(),
+    kernels::conv_forward(s, {.geometry = g,
+                              .x = x.value.view(),
+                              .w = w.value.view(),
+                              .bias = bias.value.view(),
                               .y = y.value.view()});
   });
   tape.record(y, [&stream, g, x, w, bias](const Tensor& dy) {
@@ -22,13 +34,19 @@ Var convolution(Tape& tape, const Var& x, const Var& w, const Var& bias, int64_t
         const GradientSink dw = w.sink(stream);
         const GradientSink db = bias.gradient ? bias.sink(stream) : GradientSink{{}, dw.accumulate};
         PASSNORM_CHECK(dw.accumulate == db.accumulate, "weight and bias are used together");
-        kernels::conv_backward_weight(s, {.geometry = g, .x = x.value.view(), .dy = dy.view(), .dw = dw.value.view(),
-                                          .dbias = db.value.view(), .accumulate = dw.accumulate});
+        kernels::conv_backward_weight(s, {.geometry = g,
+                                          .x = x.value.view(),
+                                          .dy = dy.view(),
+                                          .dw = dw.value.view(),
+                                          .dbias = db.value.view(),
+                                          .accumulate = dw.accumulate});
       }
       if (!x.gradient) return;
       const GradientSink dx = x.sink(stream);
-      const Tensor to = dx.accumulate ? Tensor::empty(stream, x.shape(), dx.value.dtype()) : dx.value;
-      kernels::conv_backward_data(s, {.geometry = g, .dy = dy.view(), .w = w.value.view(), .dx = to.view()});
+      const Tensor to =
+          dx.accumulate ? Tensor::empty(stream, x.shape(), dx.value.dtype()) : dx.value;
+      kernels::conv_backward_data(
+          s, {.geometry = g, .dy = dy.view(), .w = w.value.view(), .dx = to.view()});
       if (dx.accumulate) kernels::add_to(s, {.x = to.view(), .y = dx.value.view()});
     });
   });
@@ -37,9 +55,11 @@ Var convolution(Tape& tape, const Var& x, const Var& w, const Var& bias, int64_t
 
 // A linear layer is a convolution of one position, which brings the bias and its gradient with it.
 Var linear(Tape& tape, const Var& x, const Var& w, const Var& bias) {
-  PASSNORM_CHECK(x.shape().rank() == 2 && w.shape().rank() == 2, "x ", x.shape(), ", w ", w.shape());
+  PASSNORM_CHECK(x.shape().rank() == 2 && w.shape().rank() == 2, "x ", x.shape(), ", w ",
+                 w.shape());
   const auto as_image = [](const Var& v) { return v.reshape({v.shape()[0], 1, 1, v.shape()[1]}); };
-  return convolution(tape, as_image(x), as_image(w), bias, 1, 0).reshape({x.shape()[0], w.shape()[0]});
+  return convolution(tape, as_image(x), as_image(w), bias, 1, 0)
+      .reshape({x.shape()[0], w.shape()[0]});
 }
 
 }  // namespace passnorm::ops

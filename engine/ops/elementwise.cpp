@@ -6,10 +6,12 @@ namespace passnorm::ops {
 
 Var add(Tape& tape, const Var& a, const Var& b, bool relu) {
   const bool split = a.lanes.is_split() || b.lanes.is_split();
-  PASSNORM_CHECK(a.lanes == b.lanes || (split && a.lanes.is_both() && b.lanes.is_both()), "operands of different lanes");
+  PASSNORM_CHECK(a.lanes == b.lanes || (split && a.lanes.is_both() && b.lanes.is_both()),
+                 "operands of different lanes");
   const Var& whole = b.lanes.is_split() ? b : a;
   Stream& stream = tape.stream();
-  const Var y = tape.result(Tensor::empty(stream, whole.shape(), a.value.dtype()), whole.lanes, a, b);
+  const Var y =
+      tape.result(Tensor::empty(stream, whole.shape(), a.value.dtype()), whole.lanes, a, b);
   dispatch(stream, [&](auto& s) {
     kernels::add(s, {.a = a.value.view(), .b = b.value.view(), .y = y.value.view(), .relu = relu});
   });
@@ -18,7 +20,10 @@ Var add(Tape& tape, const Var& a, const Var& b, bool relu) {
       if (!x->gradient) continue;
       const GradientSink dx = x->sink(stream);
       dispatch(stream, [&](auto& s) {
-        kernels::relu_backward(s, {.y = mask.view(), .dy = dy.view(), .dx = dx.value.view(), .accumulate = dx.accumulate});
+        kernels::relu_backward(s, {.y = mask.view(),
+                                   .dy = dy.view(),
+                                   .dx = dx.value.view(),
+                                   .accumulate = dx.accumulate});
       });
     }
   });
@@ -28,8 +33,10 @@ Var add(Tape& tape, const Var& a, const Var& b, bool relu) {
 Var slice(Tape& tape, const Var& x, int64_t offset, const Shape& shape) {
   Var y = tape.result(x.value.slice(offset, shape), x.lanes, x);
   if (y.gradient) {  // consumers of a slice always add: the whole starts from zero
-    if (!x.gradient->value) *x.gradient = {Tensor::zeros(tape.stream(), x.shape(), x.value.dtype()), true};
-    PASSNORM_CHECK(x.gradient->written, "slices are taken before anything else writes the gradient");
+    if (!x.gradient->value)
+      *x.gradient = {Tensor::zeros(tape.stream(), x.shape(), x.value.dtype()), true};
+    PASSNORM_CHECK(x.gradient->written,
+                   "slices are taken before anything else writes the gradient");
     *y.gradient = {x.gradient->value.slice(offset, shape), true};
   }
   return y;

@@ -1,5 +1,6 @@
-// Differentiable operations. Each is one function: compute, then record the closure of its gradient.
-// Layout [N, H, W, C] or [N, C]; lanes of a result are those of its inputs, except where said.
+// Differentiable operations. Each is one function: compute, then record the closure of its
+// gradient. Layout [N, H, W, C] or [N, C]; lanes of a result are those of its inputs, except where
+// said.
 #pragma once
 
 #include <vector>
@@ -11,7 +12,8 @@
 namespace passnorm::ops {
 
 /// Cross-correlation of x [N, H, W, C] with w [O, KH, KW, C], plus bias [O] when it has a value.
-Var convolution(Tape& tape, const Var& x, const Var& w, const Var& bias, int64_t stride, int64_t pad);
+Var convolution(Tape& tape, const Var& x, const Var& w, const Var& bias, int64_t stride,
+                int64_t pad);
 
 /// x w^T + bias: x [N, I], w [O, I], bias [O] when it has a value.
 Var linear(Tape& tape, const Var& x, const Var& w, const Var& bias);
@@ -27,13 +29,14 @@ struct NormLane {
 struct NormOptions {
   kernels::NormGeometry geometry;  ///< of x
   kernels::NormActivation activation = kernels::NormActivation::kIdentity;
-  bool fork = false;               ///< x is shared, the result split
-  bool fixed_statistics = false;   ///< the statistics do not depend on x
+  bool fork = false;              ///< x is shared, the result split
+  bool fixed_statistics = false;  ///< the statistics do not depend on x
 };
 
-/// Normalise, affine per lane, residual, activation (kernels/norm.hpp). lanes: one, or two where they differ.
-/// residual: without a value none; shared operands serve both lanes.
-Var norm(Tape& tape, const Var& x, const Var& residual, const std::vector<NormLane>& lanes, const NormOptions& options);
+/// Normalise, affine per lane, residual, activation (kernels/norm.hpp). lanes: one, or two where
+/// they differ. residual: without a value none; shared operands serve both lanes.
+Var norm(Tape& tape, const Var& x, const Var& residual, const std::vector<NormLane>& lanes,
+         const NormOptions& options);
 
 /// a + b, or relu(a + b); a shared operand is broadcast to a split one.
 Var add(Tape& tape, const Var& a, const Var& b, bool relu);
@@ -43,27 +46,31 @@ Var max_pool(Tape& tape, const Var& x, int64_t size, int64_t stride, int64_t pad
 Var global_mean_pool(Tape& tape, const Var& x);
 Var global_max_pool(Tape& tape, const Var& x);
 
-/// Losses stay on the device until they are read. One entry per lane the logits stand for, public first; logits of shared
-/// lanes count for both, with one entry.
+/// Losses stay on the device until they are read. One entry per lane the logits stand for, public
+/// first; logits of shared lanes count for both, with one entry.
 struct LaneLosses {
   Tensor loss;  ///< [lanes] mean over rows, f32
   Tensor hits;  ///< [lanes] rows whose largest logit is the label, i32
 };
 
-/// Softmax cross-entropy of logits [lanes N, K] against labels [N] (i32), averaged in each lane and summed over lanes.
+/// Softmax cross-entropy of logits [lanes N, K] against labels [N] (i32), averaged in each lane and
+/// summed over lanes.
 LaneLosses cross_entropy(Tape& tape, const Var& logits, const Tensor& labels, float smoothing = 0);
 
 /// One site of passport_read: its weight, the bias of a linear layer, and the digests.
 struct ReadSite {
-  Var weight;     ///< [O, ...] with K = elements per output
-  Var bias;       ///< [O] or without a value
-  Var digest;     ///< [2, K]: of the scale key, of the shift key; with a gradient where keys are learned
+  Var weight;  ///< [O, ...] with K = elements per output
+  Var bias;    ///< [O] or without a value
+  Var digest;  ///< [2, K]: of the scale key, of the shift key; with a gradient where keys are
+               ///< learned
 };
 
-/// Raw scale and shift of all sites: W m (kernels/passport.hpp). Result [sum 2 O]: per site scale, then shift.
+/// Raw scale and shift of all sites: W m (kernels/passport.hpp). Result [sum 2 O]: per site scale,
+/// then shift.
 Var passport_read(Tape& tape, const std::vector<ReadSite>& sites);
 
-/// PAN's gate A2 lrelu(A1 v) on each site's raw scale and shift; a site without gate weights passes unchanged.
+/// PAN's gate A2 lrelu(A1 v) on each site's raw scale and shift; a site without gate weights passes
+/// unchanged.
 struct GateSite {
   int64_t channels = 0;
   Var a1;  ///< [C / 4, C] or without a value
@@ -83,8 +90,9 @@ struct SignLosses {
   Tensor loss;     ///< [sites] f32
   Tensor matched;  ///< [sites] i32: scales whose sign is the bit's
 };
-/// The hinge that pushes raw scales to the signs of the bits. channels: C of each site; bits [sum C] of -1 and +1 (i8).
-SignLosses sign_loss(Tape& tape, const Var& raw, const std::vector<int64_t>& channels, const Tensor& bits,
-                     const SignLossOptions& options);
+/// The hinge that pushes raw scales to the signs of the bits. channels: C of each site; bits [sum
+/// C] of -1 and +1 (i8).
+SignLosses sign_loss(Tape& tape, const Var& raw, const std::vector<int64_t>& channels,
+                     const Tensor& bits, const SignLossOptions& options);
 
 }  // namespace passnorm::ops

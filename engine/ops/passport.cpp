@@ -18,10 +18,14 @@ std::vector<kernels::PassportSite> kernel_sites(const std::vector<ReadSite>& sit
   int64_t offset = 0;
   for (const ReadSite& site : sites) {
     const int64_t o = site.weight.shape()[0], k = site.weight.value.size() / o;
-    PASSNORM_CHECK(site.digest.value.size() == 2 * k, "digest ", site.digest.shape(), " for weight ", site.weight.shape());
-    out.push_back({.channels = o, .window = k, .w = site.weight.value.span().data(),
+    PASSNORM_CHECK(site.digest.value.size() == 2 * k, "digest ", site.digest.shape(),
+                   " for weight ", site.weight.shape());
+    out.push_back({.channels = o,
+                   .window = k,
+                   .w = site.weight.value.span().data(),
                    .bias = site.bias.value ? site.bias.value.span().data() : nullptr,
-                   .m = site.digest.value.span().data(), .offset = offset});
+                   .m = site.digest.value.span().data(),
+                   .offset = offset});
     offset += 2 * o;
   }
   return out;
@@ -38,7 +42,8 @@ Var passport_read(Tape& tape, const std::vector<ReadSite>& sites) {
   for (const ReadSite& site : sites)
     differentiable |= site.weight.gradient || site.bias.gradient || site.digest.gradient;
   if (tape.recording() && differentiable) raw.gradient = std::make_shared<Gradient>();
-  dispatch(stream, [&](auto& s) { kernels::passport_read(s, {.sites = list, .raw = raw.value.span()}); });
+  dispatch(stream,
+           [&](auto& s) { kernels::passport_read(s, {.sites = list, .raw = raw.value.span()}); });
   tape.record(raw, [&stream, sites](const Tensor& draw) {
     std::vector<float*> dw, dbias, dm;
     for (const ReadSite& site : sites) {
@@ -47,7 +52,9 @@ Var passport_read(Tape& tape, const std::vector<ReadSite>& sites) {
       dm.push_back(sink_or_null(stream, site.digest));
     }
     dispatch(stream, [&](auto& s) {
-      kernels::passport_read_backward(s, {.sites = kernel_sites(sites), .draw = draw.span(), .dw = dw, .dbias = dbias, .dm = dm});
+      kernels::passport_read_backward(
+          s,
+          {.sites = kernel_sites(sites), .draw = draw.span(), .dw = dw, .dbias = dbias, .dm = dm});
     });
   });
   return raw;
@@ -60,8 +67,12 @@ Var gate(Tape& tape, const Var& raw, const std::vector<GateSite>& sites) {
   for (const GateSite& site : sites) {
     if (site.a1.value) {
       const int64_t hidden = site.a1.shape()[0];
-      list.push_back({.channels = site.channels, .hidden = hidden, .a1 = site.a1.value.span().data(),
-                      .a2 = site.a2.value.span().data(), .offset = offset, .hidden_offset = hidden_total});
+      list.push_back({.channels = site.channels,
+                      .hidden = hidden,
+                      .a1 = site.a1.value.span().data(),
+                      .a2 = site.a2.value.span().data(),
+                      .offset = offset,
+                      .hidden_offset = hidden_total});
       hidden_total += 2 * hidden;
     }
     offset += 2 * site.channels;
@@ -76,7 +87,10 @@ Var gate(Tape& tape, const Var& raw, const std::vector<GateSite>& sites) {
   if (tape.recording() && differentiable) used.gradient = std::make_shared<Gradient>();
   const Tensor hidden = Tensor::empty(stream, {hidden_total});
   dispatch(stream, [&](auto& s) {
-    kernels::gate(s, {.sites = list, .raw = raw.value.span(), .hidden = hidden.span(), .used = used.value.span()});
+    kernels::gate(s, {.sites = list,
+                      .raw = raw.value.span(),
+                      .hidden = hidden.span(),
+                      .used = used.value.span()});
   });
   tape.record(used, [&stream, sites, list, raw, hidden](const Tensor& dused) {
     std::vector<float*> da1, da2;
@@ -86,30 +100,43 @@ Var gate(Tape& tape, const Var& raw, const std::vector<GateSite>& sites) {
     }
     float* draw = sink_or_null(stream, raw);
     dispatch(stream, [&](auto& s) {
-      kernels::gate_backward(s, {.sites = list, .raw = raw.value.span(), .hidden = hidden.span(), .dused = dused.span(),
-                                 .draw = draw ? raw.gradient->value.span() : std::span<float>(), .da1 = da1, .da2 = da2});
+      kernels::gate_backward(s, {.sites = list,
+                                 .raw = raw.value.span(),
+                                 .hidden = hidden.span(),
+                                 .dused = dused.span(),
+                                 .draw = draw ? raw.gradient->value.span() : std::span<float>(),
+                                 .da1 = da1,
+                                 .da2 = da2});
     });
   });
   return used;
 }
 
-SignLosses sign_loss(Tape& tape, const Var& raw, const std::vector<int64_t>& channels, const Tensor& bits,
-                     const SignLossOptions& o) {
+SignLosses sign_loss(Tape& tape, const Var& raw, const std::vector<int64_t>& channels,
+                     const Tensor& bits, const SignLossOptions& o) {
   Stream& stream = tape.stream();
   std::vector<kernels::SignSite> list;
   int64_t channel = 0;
   for (int64_t c : channels) {
-    list.push_back({.channels = c, .offset = 2 * channel, .bits = bits.span<int8_t>().data() + channel});
+    list.push_back(
+        {.channels = c, .offset = 2 * channel, .bits = bits.span<int8_t>().data() + channel});
     channel += c;
   }
-  PASSNORM_CHECK(bits.size() == channel && raw.value.size() == 2 * channel, "bits ", bits.shape(), ", raw ", raw.shape());
+  PASSNORM_CHECK(bits.size() == channel && raw.value.size() == 2 * channel, "bits ", bits.shape(),
+                 ", raw ", raw.shape());
   const auto n = static_cast<int64_t>(channels.size());
   const SignLosses result{Tensor::empty(stream, {n}), Tensor::empty(stream, {n}, DType::kI32)};
   const auto run = [&stream, list, raw, bits, result, o](std::span<float> draw, float weight) {
     dispatch(stream, [&](auto& s) {
-      kernels::sign_loss(s, {.sites = list, .raw = raw.value.span(), .alpha = o.alpha, .margin = o.margin,
-                             .decay = o.decay, .loss = result.loss.span(), .matched = result.matched.span<int32_t>(),
-                             .draw = draw, .weight = weight});
+      kernels::sign_loss(s, {.sites = list,
+                             .raw = raw.value.span(),
+                             .alpha = o.alpha,
+                             .margin = o.margin,
+                             .decay = o.decay,
+                             .loss = result.loss.span(),
+                             .matched = result.matched.span<int32_t>(),
+                             .draw = draw,
+                             .weight = weight});
     });
   };
   run({}, 1);

@@ -7,18 +7,26 @@ namespace passnorm::ops {
 Var max_pool(Tape& tape, const Var& x, int64_t size, int64_t stride, int64_t pad) {
   const Shape& xs = x.shape();
   PASSNORM_CHECK(xs.rank() == 4, "x ", xs);
-  const kernels::PoolGeometry g{.n = xs[0], .h = xs[1], .w = xs[2], .c = xs[3], .size = size, .stride = stride, .pad = pad};
+  const kernels::PoolGeometry g{
+      .n = xs[0], .h = xs[1], .w = xs[2], .c = xs[3], .size = size, .stride = stride, .pad = pad};
   Stream& stream = tape.stream();
-  const Var y = tape.result(Tensor::empty(stream, {g.n, g.oh(), g.ow(), g.c}, x.value.dtype()), x.lanes, x);
+  const Var y =
+      tape.result(Tensor::empty(stream, {g.n, g.oh(), g.ow(), g.c}, x.value.dtype()), x.lanes, x);
   const Tensor argmax = Tensor::empty(stream, y.shape(), DType::kU8);
   dispatch(stream, [&](auto& s) {
-    kernels::max_pool_forward(s, {.geometry = g, .x = x.value.view(), .y = y.value.view(), .argmax = argmax.span<uint8_t>()});
+    kernels::max_pool_forward(s, {.geometry = g,
+                                  .x = x.value.view(),
+                                  .y = y.value.view(),
+                                  .argmax = argmax.span<uint8_t>()});
   });
   tape.record(y, [&stream, g, x, argmax](const Tensor& dy) {
     const GradientSink dx = x.sink(stream);
     dispatch(stream, [&](auto& s) {
-      kernels::max_pool_backward(s, {.geometry = g, .dy = dy.view(), .argmax = argmax.span<uint8_t>(),
-                                     .dx = dx.value.view(), .accumulate = dx.accumulate});
+      kernels::max_pool_backward(s, {.geometry = g,
+                                     .dy = dy.view(),
+                                     .argmax = argmax.span<uint8_t>(),
+                                     .dx = dx.value.view(),
+                                     .accumulate = dx.accumulate});
     });
   });
   return y;
@@ -33,17 +41,28 @@ Var global_pool(Tape& tape, const Var& x, bool maximum) {
   Stream& stream = tape.stream();
   const Var y = tape.result(Tensor::empty(stream, {n, c}, x.value.dtype()), x.lanes, x);
   const Tensor argmax = maximum ? Tensor::empty(stream, {n, c}, DType::kI32) : Tensor();
-  const auto argmax_span = [maximum](const Tensor& t) { return maximum ? t.span<int32_t>() : std::span<int32_t>(); };
+  const auto argmax_span = [maximum](const Tensor& t) {
+    return maximum ? t.span<int32_t>() : std::span<int32_t>();
+  };
   dispatch(stream, [&](auto& s) {
-    const kernels::GlobalPoolForward a{.n = n, .s = positions, .c = c, .x = x.value.view(), .y = y.value.view(),
+    const kernels::GlobalPoolForward a{.n = n,
+                                       .s = positions,
+                                       .c = c,
+                                       .x = x.value.view(),
+                                       .y = y.value.view(),
                                        .argmax = argmax_span(argmax)};
     maximum ? kernels::global_max_forward(s, a) : kernels::global_mean_forward(s, a);
   });
   tape.record(y, [=, &stream](const Tensor& dy) {
     const GradientSink dx = x.sink(stream);
     dispatch(stream, [&](auto& s) {
-      const kernels::GlobalPoolBackward a{.n = n, .s = positions, .c = c, .dy = dy.view(), .argmax = argmax_span(argmax),
-                                          .dx = dx.value.view(), .accumulate = dx.accumulate};
+      const kernels::GlobalPoolBackward a{.n = n,
+                                          .s = positions,
+                                          .c = c,
+                                          .dy = dy.view(),
+                                          .argmax = argmax_span(argmax),
+                                          .dx = dx.value.view(),
+                                          .accumulate = dx.accumulate};
       maximum ? kernels::global_max_backward(s, a) : kernels::global_mean_backward(s, a);
     });
   });

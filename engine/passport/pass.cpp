@@ -7,21 +7,24 @@ namespace passnorm {
 
 OpenPassport::OpenPassport(Stream& stream, const Passport& passport, std::span<const Site> sites) {
   if (passport.sites().size() != sites.size())
-    fail(Fault::kInput, "the passport is for ", passport.sites().size(), " sites, the network has ", sites.size());
+    fail(Fault::kInput, "the passport is for ", passport.sites().size(), " sites, the network has ",
+         sites.size());
   std::vector<int8_t> bits;
   for (size_t i = 0; i < sites.size(); ++i) {
     const SitePassport& p = passport.sites()[i];
     const kernels::ConvGeometry& g = sites[i].geometry;
     if (!(p.site == sites[i]))
-      fail(Fault::kInput, "the passport's site ", i + 1, " is ", p.site.name, " with keys of ", p.site.geometry.c, "x",
-           p.site.geometry.h, "x", p.site.geometry.w, "; the network's is ", sites[i].name, " with ", g.c, "x", g.h, "x", g.w);
+      fail(Fault::kInput, "the passport's site ", i + 1, " is ", p.site.name, " with keys of ",
+           p.site.geometry.c, "x", p.site.geometry.h, "x", p.site.geometry.w, "; the network's is ",
+           sites[i].name, " with ", g.c, "x", g.h, "x", g.w);
     const Tensor digest = Tensor::empty(stream, {2, g.window()});
     for (const auto* key : {&p.scale_key, &p.shift_key}) {
       const Tensor file = Tensor::from<float>(stream, {g.c, g.h, g.w}, *key);
       const Tensor image = Tensor::empty(stream, {g.h, g.w, g.c});
       const Tensor row = digest.slice(key == &p.scale_key ? 0 : g.window(), {g.window()});
       dispatch(stream, [&](auto& s) {
-        kernels::to_channels_last(s, {.b = 1, .c = g.c, .s = g.h * g.w, .x = file.span(), .y = image.span()});
+        kernels::to_channels_last(
+            s, {.b = 1, .c = g.c, .s = g.h * g.w, .x = file.span(), .y = image.span()});
         kernels::passport_digest(s, {.geometry = g, .key = image.span(), .digest = row.span()});
       });
     }

@@ -38,7 +38,9 @@ std::vector<int8_t> ascii_bits(std::string_view text) {
   std::vector<int8_t> bits;
   for (const char c : text) {
     const auto code = static_cast<unsigned char>(c);
-    if (code >= 128) fail(Fault::kUsage, "--signature-ascii takes ASCII characters only; --signature takes any text");
+    if (code >= 128)
+      fail(Fault::kUsage,
+           "--signature-ascii takes ASCII characters only; --signature takes any text");
     for (int bit = 7; bit >= 0; --bit) bits.push_back((code >> bit) & 1 ? 1 : -1);
   }
   return bits;
@@ -52,8 +54,8 @@ std::vector<int8_t> Passport::derived_bits(const Secret32& material, const Site&
   if (signature_.kind == Signature::Kind::kAscii) {
     const std::vector<int8_t> given = ascii_bits(signature_.text);
     if (given.size() > bits.size())
-      fail(Fault::kUsage, "the signature's ", given.size(), " bits do not fit the ", c, " channels of ", site.name,
-           "; use at most ", c / 8, " characters, or --signature");
+      fail(Fault::kUsage, "the signature's ", given.size(), " bits do not fit the ", c,
+           " channels of ", site.name, "; use at most ", c / 8, " characters, or --signature");
     std::ranges::copy(given, bits.begin());
   }
   return bits;
@@ -63,20 +65,26 @@ Secret32 Passport::material() const {
   if (source_ == Source::kRandom) return seed_;
   Hasher hasher("passnorm keys v1");
   for (const SitePassport& s : sites_)
-    hasher.add(s.site.name).add(std::as_bytes(std::span(s.scale_key))).add(std::as_bytes(std::span(s.shift_key)));
+    hasher.add(s.site.name)
+        .add(std::as_bytes(std::span(s.scale_key)))
+        .add(std::as_bytes(std::span(s.shift_key)));
   return Secret32(hasher.finish());
 }
 
-Passport Passport::random(std::span<const Site> sites, const Secret32& seed, const Signature& signature) {
-  PASSNORM_CHECK(signature.kind != Signature::Kind::kFree, "free bits come with from_keys or with_bits");
+Passport Passport::random(std::span<const Site> sites, const Secret32& seed,
+                          const Signature& signature) {
+  PASSNORM_CHECK(signature.kind != Signature::Kind::kFree,
+                 "free bits come with from_keys or with_bits");
   Passport p(seed);
   p.signature_ = signature;
   for (const Site& site : sites)
-    p.sites_.push_back({site, random_key(seed, "scale", site), random_key(seed, "shift", site), p.derived_bits(seed, site)});
+    p.sites_.push_back({site, random_key(seed, "scale", site), random_key(seed, "shift", site),
+                        p.derived_bits(seed, site)});
   return p;
 }
 
-Passport Passport::from_keys(std::vector<SitePassport> sites, Source source, const Signature& signature) {
+Passport Passport::from_keys(std::vector<SitePassport> sites, Source source,
+                             const Signature& signature) {
   PASSNORM_CHECK(source != Source::kRandom, "random keys come from a seed");
   Passport p{Secret32(std::array<uint8_t, 32>{})};
   p.source_ = source;
@@ -87,7 +95,8 @@ Passport Passport::from_keys(std::vector<SitePassport> sites, Source source, con
     const auto n = static_cast<size_t>(key_size(s.site));
     PASSNORM_CHECK(s.scale_key.size() == n && s.shift_key.size() == n, "keys of ", s.site.name);
     if (signature.kind != Signature::Kind::kFree) s.bits = p.derived_bits(material, s.site);
-    PASSNORM_CHECK(static_cast<int64_t>(s.bits.size()) == s.site.channels(), "bits of ", s.site.name);
+    PASSNORM_CHECK(static_cast<int64_t>(s.bits.size()) == s.site.channels(), "bits of ",
+                   s.site.name);
   }
   return p;
 }
@@ -103,8 +112,8 @@ bool Passport::bits_bound() const {
   const Secret32 k = material();
   for (const SitePassport& s : sites_) {
     if (s.bits != derived_bits(k, s.site)) return false;
-    if (source_ == Source::kRandom &&
-        (s.scale_key != random_key(seed_, "scale", s.site) || s.shift_key != random_key(seed_, "shift", s.site)))
+    if (source_ == Source::kRandom && (s.scale_key != random_key(seed_, "scale", s.site) ||
+                                       s.shift_key != random_key(seed_, "shift", s.site)))
       return false;
   }
   return true;

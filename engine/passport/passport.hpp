@@ -1,15 +1,19 @@
 // The owner's secret: a pair of keys per site and the signature bits, in a file of its own.
 //
-//   raw scale[o] = mean over positions of conv(scale key, W)[o],  raw shift likewise with the shift key
-//   signature: the sign of raw scale[c] is to be bits[c]
+//   raw scale[o] = mean over positions of conv(scale key, W)[o],  raw shift likewise with the shift
+//   key signature: the sign of raw scale[c] is to be bits[c]
 //
-// Bound bits. What a passport claims is worth something only if its bits could not be chosen after seeing the network:
-// anyone can draw a key and write down the signs it happens to give. With a text signature
-//   bits[site][c] = 2 keyed_bits(k, "passnorm signature v1", site, text, C)[c] - 1          (engine/io/crypto.hpp)
+// Bound bits. What a passport claims is worth something only if its bits could not be chosen after
+// seeing the network: anyone can draw a key and write down the signs it happens to give. With a
+// text signature
+//   bits[site][c] = 2 keyed_bits(k, "passnorm signature v1", site, text, C)[c] - 1
+//   (engine/io/crypto.hpp)
 // where k is the passport's seed when the keys are random (then they follow from the seed as well):
-//   key[site][i]  = 2 u24(keyed_stream_u32(seed, "passnorm key v1", role "/" site, n)[i]) - 1, u24(w) = floor(w / 2^8) / 2^24,
+//   key[site][i]  = 2 u24(keyed_stream_u32(seed, "passnorm key v1", role "/" site, n)[i]) - 1,
+//   u24(w) = floor(w / 2^8) / 2^24,
 // i counting [C, H, W] row-major and role "scale" or "shift"; and otherwise
-//   k = hash256("passnorm keys v1", for every site: name, scale key, shift key as little-endian f32 in [C, H, W] order).
+//   k = hash256("passnorm keys v1", for every site: name, scale key, shift key as little-endian f32
+//   in [C, H, W] order).
 #pragma once
 
 #include <optional>
@@ -24,7 +28,8 @@ namespace passnorm {
 struct Signature {
   enum class Kind {
     kText,    ///< derived from key and text: bound
-    kAscii,   ///< the references' form: 8 bits a character from the most significant, the same at every site, the rest random
+    kAscii,   ///< the references' form: 8 bits a character from the most significant, the same at
+              ///< every site, the rest random
     kRandom,  ///< random
     kFree,    ///< given by whoever made the passport
   };
@@ -36,7 +41,8 @@ struct Signature {
   static Signature random() { return {}; }
 };
 
-/// One character after the other, most significant bit first: -1 for 0, +1 for 1. Error(kUsage) unless it is ASCII.
+/// One character after the other, most significant bit first: -1 for 0, +1 for 1. Error(kUsage)
+/// unless it is ASCII.
 std::vector<int8_t> ascii_bits(std::string_view text);
 
 /// One site's secret.
@@ -47,7 +53,8 @@ struct SitePassport {
   std::vector<int8_t> bits;      ///< [O] of -1 and +1
 };
 
-/// A tensor of the model that belongs to the owner: the gate and the passport lane's running statistics.
+/// A tensor of the model that belongs to the owner: the gate and the passport lane's running
+/// statistics.
 struct OwnedTensor {
   std::string name;
   std::vector<int64_t> shape;
@@ -59,9 +66,11 @@ class Passport {
   enum class Source { kRandom, kImage, kShuffle, kGiven };
 
   /// Keys uniform in [-1, 1) from the seed.
-  static Passport random(std::span<const Site> sites, const Secret32& seed, const Signature& signature);
+  static Passport random(std::span<const Site> sites, const Secret32& seed,
+                         const Signature& signature);
   /// The given keys; sites carry keys, and bits only when the signature is kFree.
-  static Passport from_keys(std::vector<SitePassport> sites, Source source, const Signature& signature);
+  static Passport from_keys(std::vector<SitePassport> sites, Source source,
+                            const Signature& signature);
 
   const std::vector<SitePassport>& sites() const { return sites_; }
   Source source() const { return source_; }
@@ -69,7 +78,8 @@ class Passport {
   const Secret32& seed() const { return seed_; }
   int64_t bit_count() const;
 
-  /// Whether bits (and random keys) are those that the formulas above give: checked by deriving them again.
+  /// Whether bits (and random keys) are those that the formulas above give: checked by deriving
+  /// them again.
   bool bits_bound() const;
   /// The same keys with other bits: free, whatever they were.
   Passport with_bits(std::vector<std::vector<int8_t>> bits) const;
@@ -79,7 +89,8 @@ class Passport {
   /// Scheme of the network it was made for.
   std::string scheme = "none";
 
-  /// A safetensors file, mode 0600: `site`.skey and .key [1, C, H, W] (scale and shift, the references' names), .b [O].
+  /// A safetensors file, mode 0600: `site`.skey and .key [1, C, H, W] (scale and shift, the
+  /// references' names), .b [O].
   void save(const std::string& path) const;
   /// Error(kInput) for a file that is no passport, Error(kSecret) when others can read it.
   static Passport load(const std::string& path);

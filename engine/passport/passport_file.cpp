@@ -12,14 +12,17 @@ namespace {
 
 constexpr std::string_view kFormat = "passnorm.passport/1";
 constexpr std::array<std::string_view, 4> kSignatureKinds = {"text", "ascii", "random", "free"};
-constexpr std::array<Passport::Source, 4> kSources = {Passport::Source::kRandom, Passport::Source::kImage,
-                                                      Passport::Source::kShuffle, Passport::Source::kGiven};
+constexpr std::array<Passport::Source, 4> kSources = {
+    Passport::Source::kRandom, Passport::Source::kImage, Passport::Source::kShuffle,
+    Passport::Source::kGiven};
 
-std::vector<int64_t> key_shape(const Site& site) { return {1, site.geometry.c, site.geometry.h, site.geometry.w}; }
+std::vector<int64_t> key_shape(const Site& site) {
+  return {1, site.geometry.c, site.geometry.h, site.geometry.w};
+}
 
 Json site_json(const Site& s) {
   const kernels::ConvGeometry& g = s.geometry;
-  return {{"name", s.name}, {"h", g.h},   {"w", g.w},   {"c", g.c},           {"o", g.o},
+  return {{"name", s.name}, {"h", g.h},   {"w", g.w},           {"c", g.c},    {"o", g.o},
           {"kh", g.kh},     {"kw", g.kw}, {"stride", g.stride}, {"pad", g.pad}};
 }
 
@@ -27,7 +30,8 @@ Json site_json(const Site& s) {
 const std::string& required(const SafeTensors& file, const std::string& key) {
   const auto it = file.metadata().find(key);
   if (it == file.metadata().end())
-    fail(Fault::kInput, file.name(), ": not a passport of this program: its metadata has no \"", key, "\"");
+    fail(Fault::kInput, file.name(), ": not a passport of this program: its metadata has no \"",
+         key, "\"");
   return it->second;
 }
 
@@ -37,27 +41,34 @@ Site site_of(const SafeTensors& file, const Json& json) {
     fail(Fault::kInput, file.name(), ": a site of the passport has no name");
   site.name = json["name"];
   kernels::ConvGeometry& g = site.geometry;
-  const std::pair<const char*, int64_t*> fields[] = {{"h", &g.h},   {"w", &g.w},   {"c", &g.c},           {"o", &g.o},
-                                                     {"kh", &g.kh}, {"kw", &g.kw}, {"stride", &g.stride}, {"pad", &g.pad}};
+  const std::pair<const char*, int64_t*> fields[] = {
+      {"h", &g.h},   {"w", &g.w},   {"c", &g.c},           {"o", &g.o},
+      {"kh", &g.kh}, {"kw", &g.kw}, {"stride", &g.stride}, {"pad", &g.pad}};
   for (const auto& [key, to] : fields) {
     const auto it = json.find(key);
     const int64_t least = std::string_view(key) == "pad" ? 0 : 1;
-    if (it == json.end() || !it->is_number_integer() || it->get<int64_t>() < least || it->get<int64_t>() > 1 << 20)
-      fail(Fault::kInput, file.name(), ": site ", site.name, ": \"", key, "\" must be an integer from ", least, " to ", 1 << 20);
+    if (it == json.end() || !it->is_number_integer() || it->get<int64_t>() < least ||
+        it->get<int64_t>() > 1 << 20)
+      fail(Fault::kInput, file.name(), ": site ", site.name, ": \"", key,
+           "\" must be an integer from ", least, " to ", 1 << 20);
     *to = it->get<int64_t>();
   }
   if (g.h + 2 * g.pad < g.kh || g.w + 2 * g.pad < g.kw)
-    fail(Fault::kInput, file.name(), ": site ", site.name, ": the kernel is larger than its padded input");
+    fail(Fault::kInput, file.name(), ": site ", site.name,
+         ": the kernel is larger than its padded input");
   return site;
 }
 
-const TensorInfo& tensor(const SafeTensors& file, const std::string& name, DType dtype, const std::vector<int64_t>& shape) {
+const TensorInfo& tensor(const SafeTensors& file, const std::string& name, DType dtype,
+                         const std::vector<int64_t>& shape) {
   const TensorInfo* t = file.find(name);
   if (!t) fail(Fault::kInput, file.name(), ": the passport has no tensor ", name);
   if (t->dtype != dtype || t->shape != shape)
-    fail(Fault::kInput, file.name(), ": tensor ", name, " has another type or shape than its site says");
+    fail(Fault::kInput, file.name(), ": tensor ", name,
+         " has another type or shape than its site says");
   if (const int64_t bad = count_nonfinite(*t))
-    fail(Fault::kInput, file.name(), ": tensor ", name, " holds ", bad, " values that are NaN or infinite");
+    fail(Fault::kInput, file.name(), ": tensor ", name, " holds ", bad,
+         " values that are NaN or infinite");
   return *t;
 }
 
@@ -73,12 +84,13 @@ void Passport::save(const std::string& path) const {
     entries.push_back({s.site.name + ".b", {s.site.channels()}, std::span(s.bits)});
   }
   for (const OwnedTensor& t : lane_state) entries.push_back({t.name, t.shape, std::span(t.values)});
-  Metadata metadata{{"format", std::string(kFormat)},
-                    {"scheme", scheme},
-                    {"sites", dump_json(path, sites)},
-                    {"source", std::string(name_of(source_))},
-                    {"signature_kind", std::string(kSignatureKinds.at(static_cast<size_t>(signature_.kind)))},
-                    {"signature", signature_.text}};
+  Metadata metadata{
+      {"format", std::string(kFormat)},
+      {"scheme", scheme},
+      {"sites", dump_json(path, sites)},
+      {"source", std::string(name_of(source_))},
+      {"signature_kind", std::string(kSignatureKinds.at(static_cast<size_t>(signature_.kind)))},
+      {"signature", signature_.text}};
   if (source_ == Source::kRandom) metadata["seed"] = to_hex(seed_.bytes());
   std::vector<std::byte> bytes = safetensors_bytes(entries, metadata);
   write_file_atomic(path, bytes, {.mode = 0600});
@@ -88,7 +100,8 @@ void Passport::save(const std::string& path) const {
 Passport Passport::load(const std::string& path) {
   const SafeTensors file = SafeTensors::open(path);
   if (const std::string& format = required(file, "format"); format != kFormat)
-    fail(Fault::kInput, path, ": is a \"", format, "\" file; a \"", kFormat, "\" file was expected");
+    fail(Fault::kInput, path, ": is a \"", format, "\" file; a \"", kFormat,
+         "\" file was expected");
   if (others_can_read(path))
     fail(Fault::kSecret, path, ": others can read this secret; run: chmod 600 ", path);
 
@@ -96,14 +109,17 @@ Passport Passport::load(const std::string& path) {
   const std::string& kind_name = required(file, "signature_kind");
   const auto source = std::ranges::find(kSources, source_name, [](Source s) { return name_of(s); });
   const auto kind = std::ranges::find(kSignatureKinds, kind_name);
-  if (source == kSources.end()) fail(Fault::kInput, path, ": unknown passport source \"", source_name, "\"");
-  if (kind == kSignatureKinds.end()) fail(Fault::kInput, path, ": unknown signature kind \"", kind_name, "\"");
+  if (source == kSources.end())
+    fail(Fault::kInput, path, ": unknown passport source \"", source_name, "\"");
+  if (kind == kSignatureKinds.end())
+    fail(Fault::kInput, path, ": unknown signature kind \"", kind_name, "\"");
 
   std::vector<uint8_t> seed(32, 0);
   if (*source == Source::kRandom) seed = from_hex(path + ": seed", required(file, "seed"), 32);
   Passport p{Secret32(std::span<const uint8_t, 32>(seed.data(), 32))};
   p.source_ = *source;
-  p.signature_ = {static_cast<Signature::Kind>(kind - kSignatureKinds.begin()), required(file, "signature")};
+  p.signature_ = {static_cast<Signature::Kind>(kind - kSignatureKinds.begin()),
+                  required(file, "signature")};
   try {
     p.scheme = passnorm::scheme(required(file, "scheme")).name;
   } catch (const Error& e) {
@@ -112,7 +128,8 @@ Passport Passport::load(const std::string& path) {
   }
 
   const Json sites = parse_json(path + ": metadata \"sites\"", required(file, "sites"));
-  if (!sites.is_array() || sites.empty()) fail(Fault::kInput, path, ": the passport names no sites");
+  if (!sites.is_array() || sites.empty())
+    fail(Fault::kInput, path, ": the passport names no sites");
   std::vector<std::string_view> used;
   for (const Json& json : sites) {
     SitePassport s{.site = site_of(file, json), .scale_key = {}, .shift_key = {}, .bits = {}};
@@ -125,7 +142,8 @@ Passport Passport::load(const std::string& path) {
     std::memcpy(s.bits.data(), bits.data.data(), bits.data.size());
     for (const int8_t bit : s.bits)
       if (bit != 1 && bit != -1)
-        fail(Fault::kInput, path, ": tensor ", bits.name, " holds ", static_cast<int>(bit), "; bits are -1 or 1");
+        fail(Fault::kInput, path, ": tensor ", bits.name, " holds ", static_cast<int>(bit),
+             "; bits are -1 or 1");
     for (const TensorInfo* t : {&scale, &shift, &bits}) used.push_back(t->name);
     p.sites_.push_back(std::move(s));
   }

@@ -16,27 +16,35 @@ Affine PassportAffine::affine(const Pass& pass) const {
           ops::slice(pass.tape, pass.used, offset_ + channels_, {channels_})};
 }
 
-PassportNorm::Running PassportNorm::add_running(ParameterSet& set, const std::string& name, const std::string& released,
-                                                int64_t channels, bool secret) {
+PassportNorm::Running PassportNorm::add_running(ParameterSet& set, const std::string& name,
+                                                const std::string& released, int64_t channels,
+                                                bool secret) {
   const auto add = [&](const char* what, float initial) {
-    return &set.add_buffer({.name = name + what, .shape = {channels}, .init = Init::constant(initial), .secret = secret,
+    return &set.add_buffer({.name = name + what,
+                            .shape = {channels},
+                            .init = Init::constant(initial),
+                            .secret = secret,
                             .released_name = released + what});
   };
   return {add(".running_mean", 0), add(".running_var", 1)};
 }
 
-PassportNorm PassportNorm::ordinary(ParameterSet& set, const std::string& name, const NormSpec& spec, bool learned) {
+PassportNorm PassportNorm::ordinary(ParameterSet& set, const std::string& name,
+                                    const NormSpec& spec, bool learned) {
   PassportNorm norm(spec);
   const std::string bn = name + ".bn";
   if (learned) {
-    const Parameter& scale = set.add({.name = bn + ".weight", .shape = {spec.channels}, .init = Init::constant(1)});
-    const Parameter& shift = set.add({.name = bn + ".bias", .shape = {spec.channels}, .init = Init::constant(0)});
+    const Parameter& scale =
+        set.add({.name = bn + ".weight", .shape = {spec.channels}, .init = Init::constant(1)});
+    const Parameter& shift =
+        set.add({.name = bn + ".bias", .shape = {spec.channels}, .init = Init::constant(0)});
     norm.source_[0] = std::make_shared<LearnedAffine>(scale, shift);
   } else {
     norm.source_[0] = std::make_shared<UnitAffine>();
   }
   norm.source_[1] = norm.source_[0];
-  if (spec.kind == NormKind::kBatch) norm.running_[0] = norm.running_[1] = add_running(set, bn, bn, spec.channels, false);
+  if (spec.kind == NormKind::kBatch)
+    norm.running_[0] = norm.running_[1] = add_running(set, bn, bn, spec.channels, false);
   return norm;
 }
 
@@ -44,11 +52,16 @@ PassportNorm PassportNorm::at_site(ParameterSet& set, const std::string& name, c
                                    const Scheme& scheme, int64_t offset) {
   PassportNorm norm(spec);
   const int64_t c = spec.channels;
-  const std::string plain = name + ".bn";  // what the public branch's tensors are called once it is released
+  const std::string plain =
+      name + ".bn";  // what the public branch's tensors are called once it is released
   if (scheme.public_lane) {
-    const Parameter& scale = set.add({.name = name + ".scale", .shape = {c}, .init = Init::constant(1),
+    const Parameter& scale = set.add({.name = name + ".scale",
+                                      .shape = {c},
+                                      .init = Init::constant(1),
                                       .released_name = plain + ".weight"});
-    const Parameter& shift = set.add({.name = name + ".bias", .shape = {c}, .init = Init::constant(0),
+    const Parameter& shift = set.add({.name = name + ".bias",
+                                      .shape = {c},
+                                      .init = Init::constant(0),
                                       .released_name = plain + ".bias"});
     norm.source_[0] = std::make_shared<LearnedAffine>(scale, shift);
   }
@@ -56,10 +69,14 @@ PassportNorm PassportNorm::at_site(ParameterSet& set, const std::string& name, c
   if (scheme.gate) {
     const int64_t hidden = c / 4;
     PASSNORM_CHECK(hidden > 0, "the gate of ", name, " needs at least 4 channels");
-    norm.gate_in_ = &set.add({.name = name + ".fc.0.weight", .shape = {hidden, c},
-                              .init = Init::uniform(1 / std::sqrt(static_cast<float>(c))), .secret = true});
-    norm.gate_out_ = &set.add({.name = name + ".fc.2.weight", .shape = {c, hidden},
-                               .init = Init::uniform(1 / std::sqrt(static_cast<float>(hidden))), .secret = true});
+    norm.gate_in_ = &set.add({.name = name + ".fc.0.weight",
+                              .shape = {hidden, c},
+                              .init = Init::uniform(1 / std::sqrt(static_cast<float>(c))),
+                              .secret = true});
+    norm.gate_out_ = &set.add({.name = name + ".fc.2.weight",
+                               .shape = {c, hidden},
+                               .init = Init::uniform(1 / std::sqrt(static_cast<float>(hidden))),
+                               .secret = true});
   }
   if (spec.kind == NormKind::kBatch) {
     if (scheme.lane_statistics) {
@@ -72,14 +89,18 @@ PassportNorm PassportNorm::at_site(ParameterSet& set, const std::string& name, c
   return norm;
 }
 
-PassportNorm::Statistics PassportNorm::measure(Stream& stream, const Var& x, const NormGeometry& geometry) const {
+PassportNorm::Statistics PassportNorm::measure(Stream& stream, const Var& x,
+                                               const NormGeometry& geometry) const {
   const Shape table{geometry.blocks, geometry.groups};
   const Statistics out{Tensor::empty(stream, table), Tensor::empty(stream, table)};
   const bool batch = spec_.kind == NormKind::kBatch;
   const Tensor var = batch ? Tensor::empty(stream, table) : Tensor();
   dispatch(stream, [&](auto& s) {
-    kernels::norm_statistics(s, {.geometry = geometry, .x = x.value.view(), .mean = out.mean.span(),
-                                 .rstd = out.rstd.span(), .var = batch ? var.span() : std::span<float>(),
+    kernels::norm_statistics(s, {.geometry = geometry,
+                                 .x = x.value.view(),
+                                 .mean = out.mean.span(),
+                                 .rstd = out.rstd.span(),
+                                 .var = batch ? var.span() : std::span<float>(),
                                  .eps = spec_.eps});
   });
   if (!batch) return out;
@@ -91,7 +112,8 @@ PassportNorm::Statistics PassportNorm::measure(Stream& stream, const Var& x, con
   if (!x.lanes.is_both()) {
     update(running_[static_cast<size_t>(x.lanes.branch())], 0, m);
   } else if (x.lanes.is_shared() && running_[0] == running_[1]) {
-    update(running_[0], 0, 1 - (1 - m) * (1 - m));  // both branches' updates with equal statistics, in one
+    update(running_[0], 0,
+           1 - (1 - m) * (1 - m));  // both branches' updates with equal statistics, in one
   } else {
     update(running_[0], 0, m);
     update(running_[1], geometry.blocks - 1, m);
@@ -99,17 +121,23 @@ PassportNorm::Statistics PassportNorm::measure(Stream& stream, const Var& x, con
   return out;
 }
 
-void PassportNorm::update_running(Stream& stream, const Running& to, const Tensor& mean, const Tensor& var,
-                                  int64_t block, int64_t count, float momentum) const {
+void PassportNorm::update_running(Stream& stream, const Running& to, const Tensor& mean,
+                                  const Tensor& var, int64_t block, int64_t count,
+                                  float momentum) const {
   const int64_t c = spec_.channels;
   dispatch(stream, [&](auto& s) {
-    kernels::norm_update_running(s, {.channels = c, .count = count, .mean = mean.slice(block * c, {c}).span(),
-                                     .var = var.slice(block * c, {c}).span(), .running_mean = to.mean->value.span(),
-                                     .running_var = to.var->value.span(), .momentum = momentum});
+    kernels::norm_update_running(s, {.channels = c,
+                                     .count = count,
+                                     .mean = mean.slice(block * c, {c}).span(),
+                                     .var = var.slice(block * c, {c}).span(),
+                                     .running_mean = to.mean->value.span(),
+                                     .running_var = to.var->value.span(),
+                                     .momentum = momentum});
   });
 }
 
-PassportNorm::Statistics PassportNorm::running(Stream& stream, const std::vector<Branch>& blocks) const {
+PassportNorm::Statistics PassportNorm::running(Stream& stream,
+                                               const std::vector<Branch>& blocks) const {
   const int64_t c = spec_.channels;
   const auto rows = static_cast<int64_t>(blocks.size());
   const Statistics out{Tensor::empty(stream, {rows, c}), Tensor::empty(stream, {rows, c})};
@@ -117,16 +145,20 @@ PassportNorm::Statistics PassportNorm::running(Stream& stream, const std::vector
     const Running& from = running_[static_cast<size_t>(blocks[static_cast<size_t>(i)])];
     dispatch(stream, [&](auto& s) {
       kernels::cast(s, {.x = from.mean->value.view(), .y = out.mean.slice(i * c, {c}).view()});
-      kernels::norm_rstd(s, {.var = from.var->value.span(), .rstd = out.rstd.slice(i * c, {c}).span(), .eps = spec_.eps});
+      kernels::norm_rstd(s, {.var = from.var->value.span(),
+                             .rstd = out.rstd.slice(i * c, {c}).span(),
+                             .eps = spec_.eps});
     });
   }
   return out;
 }
 
-Var PassportNorm::forward(Pass& pass, const Var& x, const Var& residual, kernels::NormActivation activation) const {
+Var PassportNorm::forward(Pass& pass, const Var& x, const Var& residual,
+                          kernels::NormActivation activation) const {
   for (const Branch b : {Branch::kPublic, Branch::kPassport})
     if (x.lanes.has(b) && !source_[static_cast<size_t>(b)])
-      fail(Fault::kSecret, "this network has no public branch: its scale and shift come from the passport");
+      fail(Fault::kSecret,
+           "this network has no public branch: its scale and shift come from the passport");
   Stream& stream = pass.tape.stream();
   const Shape& shape = x.shape();
   const int64_t n = shape[0], positions = shape.size() / (n * spec_.channels);
@@ -136,8 +168,8 @@ Var PassportNorm::forward(Pass& pass, const Var& x, const Var& residual, kernels
   const bool one_affine = source_[0] == source_[1];
   const bool one_set = one_affine && running_[0] == running_[1];
   const bool fork = x.lanes.is_shared() && !one_set;
-  const NormGeometry geometry =
-      NormGeometry::of(spec_.kind, n, positions, spec_.channels, x.lanes.parts(), spec_.group_channels);
+  const NormGeometry geometry = NormGeometry::of(spec_.kind, n, positions, spec_.channels,
+                                                 x.lanes.parts(), spec_.group_channels);
   const bool fixed = batch && pass.mode == Mode::kEvaluate;
 
   std::array<Statistics, 2> statistics;
@@ -148,7 +180,8 @@ Var PassportNorm::forward(Pass& pass, const Var& x, const Var& residual, kernels
   } else if (x.lanes.is_split()) {
     statistics[0] = statistics[1] = running(stream, {Branch::kPublic, Branch::kPassport});
   } else {
-    statistics[0] = statistics[1] = running(stream, {x.lanes.is_shared() ? Branch::kPublic : x.lanes.branch()});
+    statistics[0] = statistics[1] =
+        running(stream, {x.lanes.is_shared() ? Branch::kPublic : x.lanes.branch()});
   }
 
   std::vector<ops::NormLane> lanes;
@@ -163,8 +196,9 @@ Var PassportNorm::forward(Pass& pass, const Var& x, const Var& residual, kernels
   } else {
     add_lane(x.lanes.is_both() ? Branch::kPublic : x.lanes.branch());
   }
-  return ops::norm(pass.tape, x, residual, lanes,
-                   {.geometry = geometry, .activation = activation, .fork = fork, .fixed_statistics = fixed});
+  return ops::norm(
+      pass.tape, x, residual, lanes,
+      {.geometry = geometry, .activation = activation, .fork = fork, .fixed_statistics = fixed});
 }
 
 }  // namespace passnorm

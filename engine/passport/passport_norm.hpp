@@ -1,5 +1,5 @@
-// The one normalisation module: statistics, then a scale and shift per branch. An ordinary layer is one whose branches
-// share everything.
+// The one normalisation module: statistics, then a scale and shift per branch. An ordinary layer is
+// one whose branches share everything.
 #pragma once
 
 #include <array>
@@ -62,14 +62,18 @@ struct NormSpec {
 class PassportNorm {
  public:
   /// An ordinary layer: parameters `name`.bn.weight and .bias unless learned is false.
-  static PassportNorm ordinary(ParameterSet& set, const std::string& name, const NormSpec& spec, bool learned);
-  /// At a passport site: `name`.scale and .bias where the scheme has a public lane, the gate's `name`.fc.{0,2}.weight,
-  /// running statistics per lane or shared. offset: of the site's [2, C] in Pass::used.
-  static PassportNorm at_site(ParameterSet& set, const std::string& name, const NormSpec& spec, const Scheme& scheme,
-                              int64_t offset);
+  static PassportNorm ordinary(ParameterSet& set, const std::string& name, const NormSpec& spec,
+                               bool learned);
+  /// At a passport site: `name`.scale and .bias where the scheme has a public lane, the gate's
+  /// `name`.fc.{0,2}.weight, running statistics per lane or shared. offset: of the site's [2, C] in
+  /// Pass::used.
+  static PassportNorm at_site(ParameterSet& set, const std::string& name, const NormSpec& spec,
+                              const Scheme& scheme, int64_t offset);
 
-  /// Lanes of the result: those of x, or split where the branches part here. residual without a value: none.
-  Var forward(Pass& pass, const Var& x, const Var& residual, kernels::NormActivation activation) const;
+  /// Lanes of the result: those of x, or split where the branches part here. residual without a
+  /// value: none.
+  Var forward(Pass& pass, const Var& x, const Var& residual,
+              kernels::NormActivation activation) const;
 
   /// The gate's weights at a site that has one, else null.
   const Parameter* gate_in() const { return gate_in_; }
@@ -93,16 +97,17 @@ class PassportNorm {
   };
 
   explicit PassportNorm(const NormSpec& spec) : spec_(spec) {}
-  static Running add_running(ParameterSet& set, const std::string& name, const std::string& released, int64_t channels,
-                             bool secret);
+  static Running add_running(ParameterSet& set, const std::string& name,
+                             const std::string& released, int64_t channels, bool secret);
   Statistics measure(Stream& stream, const Var& x, const kernels::NormGeometry& geometry) const;
   Statistics running(Stream& stream, const std::vector<Branch>& blocks) const;
-  void update_running(Stream& stream, const Running& to, const Tensor& mean, const Tensor& var, int64_t block,
-                      int64_t count, float momentum) const;
+  void update_running(Stream& stream, const Running& to, const Tensor& mean, const Tensor& var,
+                      int64_t block, int64_t count, float momentum) const;
 
   NormSpec spec_;
-  std::array<std::shared_ptr<AffineSource>, 2> source_;  ///< by branch; null: the scheme has no such branch
-  std::array<Running, 2> running_;                       ///< by branch; batch norm only
+  std::array<std::shared_ptr<AffineSource>, 2>
+      source_;                      ///< by branch; null: the scheme has no such branch
+  std::array<Running, 2> running_;  ///< by branch; batch norm only
   Parameter* gate_in_ = nullptr;
   Parameter* gate_out_ = nullptr;
 };

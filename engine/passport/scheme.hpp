@@ -13,12 +13,13 @@ namespace passnorm {
 /// What a scheme does at a passport site.
 struct Scheme {
   std::string_view name;
-  std::string_view source;       ///< where it was published
-  bool passport = true;          ///< has a passport branch
-  bool public_lane = true;       ///< has a public branch with a learned scale and shift
-  bool gate = false;             ///< raw scale and shift go through PAN's bottleneck
-  bool lane_statistics = false;  ///< batch norm keeps running statistics per lane; else one set, updated by both
-  bool triggers = false;         ///< trains on a trigger set too
+  std::string_view source;  ///< where it was published
+  bool passport = true;     ///< has a passport branch
+  bool public_lane = true;  ///< has a public branch with a learned scale and shift
+  bool gate = false;        ///< raw scale and shift go through PAN's bottleneck
+  bool lane_statistics =
+      false;  ///< batch norm keeps running statistics per lane; else one set, updated by both
+  bool triggers = false;  ///< trains on a trigger set too
 };
 
 std::span<const Scheme> schemes();
@@ -37,7 +38,8 @@ struct Site {
 /// Which sites carry passports, and by which scheme.
 struct PassportPlan {
   const Scheme* scheme = &passnorm::scheme("none");
-  std::vector<std::string> sites = {"last"};  ///< "last" or "all" (what the model means by it), names, or patterns with *
+  std::vector<std::string> sites = {
+      "last"};  ///< "last" or "all" (what the model means by it), names, or patterns with *
 
   /// Comma-separated sites.
   static PassportPlan of(std::string_view scheme, std::string_view sites = "last");

@@ -8,12 +8,15 @@ namespace passnorm {
 /// Public ships and costs nothing; Passport works only with the owner's passport.
 enum class Branch { kPublic = 0, kPassport = 1 };
 
-/// only(b): the rows are one branch's. shared(): both branches, still equal, one set of N rows. split(): rows [0, N)
-/// public, [N, 2N) passport. A normalisation layer, never the model, turns shared() into split().
+/// only(b): the rows are one branch's. shared(): both branches, still equal, one set of N rows.
+/// split(): rows [0, N) public, [N, 2N) passport. A normalisation layer, never the model, turns
+/// shared() into split().
 class Lanes {
  public:
   Lanes() = default;
-  static Lanes only(Branch branch) { return Lanes(branch == Branch::kPublic ? Kind::kPublic : Kind::kPassport); }
+  static Lanes only(Branch branch) {
+    return Lanes(branch == Branch::kPublic ? Kind::kPublic : Kind::kPassport);
+  }
   static Lanes shared() { return Lanes(Kind::kShared); }
   static Lanes split() { return Lanes(Kind::kSplit); }
 

@@ -9,7 +9,8 @@ struct Tensor::Storage {
   void* data;
   size_t bytes;
 
-  Storage(std::shared_ptr<MemoryPool> p, size_t n) : pool(std::move(p)), data(pool->allocate(n)), bytes(n) {}
+  Storage(std::shared_ptr<MemoryPool> p, size_t n)
+      : pool(std::move(p)), data(pool->allocate(n)), bytes(n) {}
   ~Storage() { pool->release(data, bytes); }
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
@@ -19,18 +20,22 @@ Tensor Tensor::empty(Stream& stream, const Shape& shape, DType dtype) {
   Tensor t;
   t.shape_ = shape;
   t.dtype_ = dtype;
-  t.storage_ = std::make_shared<Storage>(stream.memory(), static_cast<size_t>(shape.size()) * size_of(dtype));
+  t.storage_ = std::make_shared<Storage>(stream.memory(),
+                                         static_cast<size_t>(shape.size()) * size_of(dtype));
   return t;
 }
 
 Tensor Tensor::zeros(Stream& stream, const Shape& shape, DType dtype) {
   Tensor t = empty(stream, shape, dtype);
-  dispatch(stream, [&](CpuStream&) { std::memset(t.data(), 0, static_cast<size_t>(t.size()) * size_of(dtype)); });
+  dispatch(stream, [&](CpuStream&) {
+    std::memset(t.data(), 0, static_cast<size_t>(t.size()) * size_of(dtype));
+  });
   return t;
 }
 
 Tensor Tensor::slice(int64_t offset, const Shape& shape) const {
-  PASSNORM_CHECK(offset >= 0 && offset + shape.size() <= size(), "slice of ", shape, " at ", offset, " of ", shape_);
+  PASSNORM_CHECK(offset >= 0 && offset + shape.size() <= size(), "slice of ", shape, " at ", offset,
+                 " of ", shape_);
   Tensor t = *this;
   t.offset_ += offset;
   t.shape_ = shape;

@@ -45,7 +45,8 @@ class Tensor {
   /// To and from host memory; waits for the stream.
   template <class T>
   void copy_from(Stream& stream, std::span<const T> elements) const {
-    PASSNORM_CHECK(static_cast<int64_t>(elements.size()) == size(), elements.size(), " elements for ", shape_);
+    PASSNORM_CHECK(static_cast<int64_t>(elements.size()) == size(), elements.size(),
+                   " elements for ", shape_);
     copy_bytes_from(stream, view().template as<T>(), elements.data(), elements.size_bytes());
   }
   template <class T = float>

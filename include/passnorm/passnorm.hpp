@@ -2,6 +2,8 @@
 #pragma once
 
 #include "models/model.hpp"
+#include "models/model_file.hpp"
 #include "passnorm/version.hpp"
+#include "train/batch.hpp"
 #include "train/trainer.hpp"
 #include "verify/examine.hpp"

@@ -9,15 +9,15 @@ namespace passnorm {
 
 /// Why something failed; the value is the exit code of the program.
 enum class Fault {
-  kUsage = 2,      ///< command line or configuration
-  kInput = 3,      ///< a file that is not what it should be
-  kMachine = 4,    ///< this machine cannot do it
-  kMemory = 5,     ///< out of memory or disk
-  kNumerics = 6,   ///< numerics gave up
-  kSecret = 7,     ///< a secret is missing or cannot be opened
-  kPeer = 8,       ///< another process failed
-  kBug = 70,       ///< a broken contract inside the library
-  kStopped = 75,   ///< stopped on request, after saving
+  kUsage = 2,     ///< command line or configuration
+  kInput = 3,     ///< a file that is not what it should be
+  kMachine = 4,   ///< this machine cannot do it
+  kMemory = 5,    ///< out of memory or disk
+  kNumerics = 6,  ///< numerics gave up
+  kSecret = 7,    ///< a secret is missing or cannot be opened
+  kPeer = 8,      ///< another process failed
+  kBug = 70,      ///< a broken contract inside the library
+  kStopped = 75,  ///< stopped on request, after saving
 };
 
 /// One line: what, where, what was expected, what to do.
@@ -46,9 +46,9 @@ template <class... Parts>
 }  // namespace passnorm
 
 /// A contract of the library: PASSNORM_CHECK(n > 0, "rows: ", n).
-#define PASSNORM_CHECK(condition, ...)                                                        \
-  do {                                                                                        \
-    if (!(condition)) [[unlikely]]                                                            \
-      ::passnorm::fail(::passnorm::Fault::kBug, __FILE__, ":", __LINE__, ": ", #condition,    \
-                       ": ", __VA_ARGS__);                                                    \
+#define PASSNORM_CHECK(condition, ...)                                                           \
+  do {                                                                                           \
+    if (!(condition)) [[unlikely]]                                                               \
+      ::passnorm::fail(::passnorm::Fault::kBug, __FILE__, ":", __LINE__, ": ", #condition, ": ", \
+                       __VA_ARGS__);                                                             \
   } while (false)

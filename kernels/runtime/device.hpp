@@ -11,7 +11,8 @@ struct Device {
   int index = 0;
 
   static Device cpu() { return {}; }
-  /// The fastest device of this machine: a GPU where there is one and this build can use it, else the CPU.
+  /// The fastest device of this machine: a GPU where there is one and this build can use it, else
+  /// the CPU.
   static Device best() { return cpu(); }
 
   bool operator==(const Device&) const = default;

@@ -19,10 +19,13 @@ struct bfloat16 {
   bfloat16() = default;
   explicit bfloat16(float value) {
     const uint32_t u = std::bit_cast<uint32_t>(value);
-    bits = (u & 0x7fffffffu) > 0x7f800000u ? static_cast<uint16_t>((u >> 16) | 0x40u)
-                                           : static_cast<uint16_t>((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
+    bits = (u & 0x7fffffffu) > 0x7f800000u
+               ? static_cast<uint16_t>((u >> 16) | 0x40u)
+               : static_cast<uint16_t>((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
   }
-  explicit operator float() const { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+  explicit operator float() const {
+    return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+  }
 };
 
 /// IEEE binary16; conversions round to nearest even, overflow gives infinity, NaN stays NaN.
@@ -66,13 +69,20 @@ inline constexpr bool kIsStorage =
 
 template <class T>
 constexpr DType dtype_of() {
-  if constexpr (std::is_same_v<T, float>) return DType::kF32;
-  else if constexpr (std::is_same_v<T, bfloat16>) return DType::kBF16;
-  else if constexpr (std::is_same_v<T, float16>) return DType::kF16;
-  else if constexpr (std::is_same_v<T, double>) return DType::kF64;
-  else if constexpr (std::is_same_v<T, uint8_t>) return DType::kU8;
-  else if constexpr (std::is_same_v<T, int8_t>) return DType::kI8;
-  else if constexpr (std::is_same_v<T, int32_t>) return DType::kI32;
+  if constexpr (std::is_same_v<T, float>)
+    return DType::kF32;
+  else if constexpr (std::is_same_v<T, bfloat16>)
+    return DType::kBF16;
+  else if constexpr (std::is_same_v<T, float16>)
+    return DType::kF16;
+  else if constexpr (std::is_same_v<T, double>)
+    return DType::kF64;
+  else if constexpr (std::is_same_v<T, uint8_t>)
+    return DType::kU8;
+  else if constexpr (std::is_same_v<T, int8_t>)
+    return DType::kI8;
+  else if constexpr (std::is_same_v<T, int32_t>)
+    return DType::kI32;
   else {
     static_assert(std::is_same_v<T, int64_t>, "not an element type");
     return DType::kI64;
@@ -81,24 +91,40 @@ constexpr DType dtype_of() {
 
 constexpr size_t size_of(DType dtype) {
   switch (dtype) {
-    case DType::kF64: case DType::kI64: return 8;
-    case DType::kF32: case DType::kI32: return 4;
-    case DType::kBF16: case DType::kF16: return 2;
-    case DType::kU8: case DType::kI8: return 1;
+    case DType::kF64:
+    case DType::kI64:
+      return 8;
+    case DType::kF32:
+    case DType::kI32:
+      return 4;
+    case DType::kBF16:
+    case DType::kF16:
+      return 2;
+    case DType::kU8:
+    case DType::kI8:
+      return 1;
   }
   return 0;
 }
 
 constexpr const char* name_of(DType dtype) {
   switch (dtype) {
-    case DType::kF32: return "f32";
-    case DType::kBF16: return "bf16";
-    case DType::kF16: return "f16";
-    case DType::kF64: return "f64";
-    case DType::kU8: return "u8";
-    case DType::kI8: return "i8";
-    case DType::kI32: return "i32";
-    case DType::kI64: return "i64";
+    case DType::kF32:
+      return "f32";
+    case DType::kBF16:
+      return "bf16";
+    case DType::kF16:
+      return "f16";
+    case DType::kF64:
+      return "f64";
+    case DType::kU8:
+      return "u8";
+    case DType::kI8:
+      return "i8";
+    case DType::kI32:
+      return "i32";
+    case DType::kI64:
+      return "i64";
   }
   return "?";
 }
@@ -106,21 +132,30 @@ constexpr const char* name_of(DType dtype) {
 /// Distance from 1 to the next value of a floating storage type.
 constexpr double epsilon_of(DType dtype) {
   switch (dtype) {
-    case DType::kBF16: return 0x1p-7;
-    case DType::kF16: return 0x1p-10;
-    case DType::kF64: return 0x1p-52;
-    default: return 0x1p-23;
+    case DType::kBF16:
+      return 0x1p-7;
+    case DType::kF16:
+      return 0x1p-10;
+    case DType::kF64:
+      return 0x1p-52;
+    default:
+      return 0x1p-23;
   }
 }
 
-/// Turns a run-time floating storage type into a type: visit_storage(d, [&](auto zero) { using T = decltype(zero); ... }).
+/// Turns a run-time floating storage type into a type: visit_storage(d, [&](auto zero) { using T =
+/// decltype(zero); ... }).
 template <class F>
 decltype(auto) visit_storage(DType dtype, F&& f) {
   switch (dtype) {
-    case DType::kF32: return f(float{});
-    case DType::kBF16: return f(bfloat16{});
-    case DType::kF16: return f(float16{});
-    default: fail(Fault::kBug, "a kernel for f32, bf16 and f16 was given ", name_of(dtype));
+    case DType::kF32:
+      return f(float{});
+    case DType::kBF16:
+      return f(bfloat16{});
+    case DType::kF16:
+      return f(float16{});
+    default:
+      fail(Fault::kBug, "a kernel for f32, bf16 and f16 was given ", name_of(dtype));
   }
 }
 

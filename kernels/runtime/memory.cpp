@@ -51,9 +51,10 @@ void* MemoryPool::allocate(size_t bytes) {
     const size_t alignment = size >= kHugePage ? kHugePage : kAlignment;
     block = std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
     if (block == nullptr)
-      fail(Fault::kMemory, "out of memory: ", bytes >> 20, " MiB asked, ", state_->used >> 20, " MiB in use, peak ",
-           state_->peak >> 20, " MiB; use a smaller --batch");
-    if (size >= kHugePage) madvise(block, size, MADV_HUGEPAGE);  // best effort: without it only slower
+      fail(Fault::kMemory, "out of memory: ", bytes >> 20, " MiB asked, ", state_->used >> 20,
+           " MiB in use, peak ", state_->peak >> 20, " MiB; use a smaller --batch");
+    if (size >= kHugePage)
+      madvise(block, size, MADV_HUGEPAGE);  // best effort: without it only slower
     state_->held += size;
     ++state_->system_calls;
   }
@@ -74,6 +75,8 @@ void MemoryPool::poison(bool on) { state_->poison = on; }
 size_t MemoryPool::held_bytes() const { return std::lock_guard(state_->mutex), state_->held; }
 size_t MemoryPool::used_bytes() const { return std::lock_guard(state_->mutex), state_->used; }
 size_t MemoryPool::peak_bytes() const { return std::lock_guard(state_->mutex), state_->peak; }
-size_t MemoryPool::system_calls() const { return std::lock_guard(state_->mutex), state_->system_calls; }
+size_t MemoryPool::system_calls() const {
+  return std::lock_guard(state_->mutex), state_->system_calls;
+}
 
 }  // namespace passnorm

@@ -11,9 +11,9 @@
 
 namespace passnorm {
 
-/// Calls f(begin, end) on consecutive ranges that cover [0, n). Ranges are split by n and grain only, never by the
-/// number of threads, when f keeps per-range results (see `parallel_ranges`); here each index must be independent.
-/// grain: the fewest indices worth a thread.
+/// Calls f(begin, end) on consecutive ranges that cover [0, n). Ranges are split by n and grain
+/// only, never by the number of threads, when f keeps per-range results (see `parallel_ranges`);
+/// here each index must be independent. grain: the fewest indices worth a thread.
 template <class F>
 void parallel_for(CpuStream& stream, int64_t n, int64_t grain, F&& f) {
   if (n <= 0) return;
@@ -38,8 +38,9 @@ void parallel_for(CpuStream& stream, int64_t n, int64_t grain, F&& f) {
   if (error) std::rethrow_exception(error);
 }
 
-/// Splits [0, n) into `ranges` parts and calls f(range, begin, end) for each: the split does not depend on the number
-/// of threads, so partial sums kept per range and added in order give the same bits for any number of threads.
+/// Splits [0, n) into `ranges` parts and calls f(range, begin, end) for each: the split does not
+/// depend on the number of threads, so partial sums kept per range and added in order give the same
+/// bits for any number of threads.
 template <class F>
 void parallel_ranges(CpuStream& stream, int64_t n, int64_t ranges, F&& f) {
   parallel_for(stream, ranges, 1, [&](int64_t first, int64_t last) {

@@ -1,5 +1,6 @@
-// Counter-based random numbers: Philox4x32-10 (Salmon et al., SC 2011). No state: the same (key, counter) gives the same
-// four words on every device, thread count and after every resume. Plain C++: also included by .cu files.
+// Counter-based random numbers: Philox4x32-10 (Salmon et al., SC 2011). No state: the same (key,
+// counter) gives the same four words on every device, thread count and after every resume. Plain
+// C++: also included by .cu files.
 #pragma once
 
 #include <array>
@@ -15,7 +16,17 @@
 namespace passnorm {
 
 /// What a stream of random numbers is for: streams of different purposes never share a number.
-enum class Purpose : uint32_t { kInit = 1, kShuffle, kAugment, kDropout, kPassport, kSignature, kSynthetic, kAttack, kTest };
+enum class Purpose : uint32_t {
+  kInit = 1,
+  kShuffle,
+  kAugment,
+  kDropout,
+  kPassport,
+  kSignature,
+  kSynthetic,
+  kAttack,
+  kTest
+};
 
 struct PhiloxKey {
   uint32_t k0 = 0;
@@ -27,7 +38,8 @@ struct PhiloxWords {
 };
 
 /// Ten rounds of Philox4x32 on the 128-bit counter (c0..c3).
-PASSNORM_HOST_DEVICE inline PhiloxWords philox(PhiloxKey key, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3) {
+PASSNORM_HOST_DEVICE inline PhiloxWords philox(PhiloxKey key, uint32_t c0, uint32_t c1, uint32_t c2,
+                                               uint32_t c3) {
   for (int round = 0; round < 10; ++round) {
     const uint64_t p0 = uint64_t{0xD2511F53u} * c0;
     const uint64_t p1 = uint64_t{0xCD9E8D57u} * c2;
@@ -42,21 +54,27 @@ PASSNORM_HOST_DEVICE inline PhiloxWords philox(PhiloxKey key, uint32_t c0, uint3
 }
 
 /// Uniform in [0, 1) with 24 random bits.
-PASSNORM_HOST_DEVICE inline float uniform01(uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24f; }
+PASSNORM_HOST_DEVICE inline float uniform01(uint32_t word) {
+  return static_cast<float>(word >> 8) * 0x1p-24f;
+}
 
-/// The random numbers of one purpose under one seed, addressed by (stream, index): stream is an epoch or a tensor,
-/// index an image or an element.
+/// The random numbers of one purpose under one seed, addressed by (stream, index): stream is an
+/// epoch or a tensor, index an image or an element.
 class Random {
  public:
   PASSNORM_HOST_DEVICE Random(uint64_t seed, Purpose purpose, uint32_t stream = 0)
       : key_{static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)},
-        purpose_(static_cast<uint32_t>(purpose)), stream_(stream) {}
+        purpose_(static_cast<uint32_t>(purpose)),
+        stream_(stream) {}
 
   /// Four words of number `index`.
   PASSNORM_HOST_DEVICE PhiloxWords words(uint64_t index) const {
-    return philox(key_, static_cast<uint32_t>(index), static_cast<uint32_t>(index >> 32), stream_, purpose_);
+    return philox(key_, static_cast<uint32_t>(index), static_cast<uint32_t>(index >> 32), stream_,
+                  purpose_);
   }
-  PASSNORM_HOST_DEVICE uint32_t word(uint64_t index) const { return words(index >> 2).w[index & 3]; }
+  PASSNORM_HOST_DEVICE uint32_t word(uint64_t index) const {
+    return words(index >> 2).w[index & 3];
+  }
   /// Uniform in [0, 1).
   PASSNORM_HOST_DEVICE float uniform(uint64_t index) const { return uniform01(word(index)); }
   /// Uniform integer in [0, n), n < 2^32 (multiply-shift; bias below n / 2^32).

@@ -1,4 +1,5 @@
-// Streams: the stream's type is the device. A kernel is a plain function overloaded on CpuStream& (and CudaStream&).
+// Streams: the stream's type is the device. A kernel is a plain function overloaded on CpuStream&
+// (and CudaStream&).
 #pragma once
 
 #include <memory>
@@ -8,7 +9,8 @@
 
 namespace passnorm {
 
-/// Work in order on one device, with the device's memory. Not thread-safe; one stream per host thread.
+/// Work in order on one device, with the device's memory. Not thread-safe; one stream per host
+/// thread.
 class Stream {
  public:
   virtual ~Stream() = default;
@@ -20,7 +22,8 @@ class Stream {
   const std::shared_ptr<MemoryPool>& memory() const { return memory_; }
 
  protected:
-  Stream(Device device, std::shared_ptr<MemoryPool> memory) : device_(device), memory_(std::move(memory)) {}
+  Stream(Device device, std::shared_ptr<MemoryPool> memory)
+      : device_(device), memory_(std::move(memory)) {}
 
  private:
   Device device_;

@@ -1,4 +1,5 @@
-// Views: what kernels are given. Pointer, type and element count; the shape stands in the argument struct.
+// Views: what kernels are given. Pointer, type and element count; the shape stands in the argument
+// struct.
 #pragma once
 
 #include <span>
@@ -17,7 +18,9 @@ struct ConstView {
   ConstView(const void* d, DType t, int64_t n) : data(d), dtype(t), size(n) {}
   template <class T>
   ConstView(std::span<T> s)  // NOLINT: a span is a view
-      : data(s.data()), dtype(dtype_of<std::remove_const_t<T>>()), size(static_cast<int64_t>(s.size())) {}
+      : data(s.data()),
+        dtype(dtype_of<std::remove_const_t<T>>()),
+        size(static_cast<int64_t>(s.size())) {}
 
   template <class T>
   const T* as() const {

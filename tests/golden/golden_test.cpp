@@ -1,5 +1,6 @@
-// Runs of both reference implementations in float64, one JSON file per case in the folder PASSNORM_GOLDEN_DIR; a new file is
-// a new test. Parameters, keys and input follow from their names (spec in tests/golden/README.md).
+// Runs of both reference implementations in float64, one JSON file per case in the folder
+// PASSNORM_GOLDEN_DIR; a new file is a new test. Parameters, keys and input follow from their names
+// (spec in tests/golden/README.md).
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -18,7 +19,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// The deterministic fill: FNV-1a of the name seeds a linear congruential generator; values in [-1, 1).
+/// The deterministic fill: FNV-1a of the name seeds a linear congruential generator; values in [-1,
+/// 1).
 std::vector<double> fill(const std::string& name, int64_t count) {
   uint32_t x = 2166136261u;
   for (const char c : name) x = (x ^ static_cast<unsigned char>(c)) * 16777619u;
@@ -44,9 +46,12 @@ std::vector<float> parameter_values(const std::string& name, const std::vector<i
   const double fan_in = static_cast<double>(size / shape[0]);
   for (size_t i = 0; i < v.size(); ++i) {
     double value = 0;
-    if (shape.size() > 1) value = v[i] * (gate ? 1 / std::sqrt(fan_in) : std::sqrt(6 / fan_in));
-    else if (name.ends_with(".scale") || name.ends_with(".weight")) value = 1 + 0.1 * v[i];
-    else value = 0.1 * v[i];
+    if (shape.size() > 1)
+      value = v[i] * (gate ? 1 / std::sqrt(fan_in) : std::sqrt(6 / fan_in));
+    else if (name.ends_with(".scale") || name.ends_with(".weight"))
+      value = 1 + 0.1 * v[i];
+    else
+      value = 0.1 * v[i];
     out[i] = static_cast<float>(value);
   }
   return out;
@@ -58,11 +63,13 @@ Passport filled_passport(const std::vector<Site>& sites) {
   std::vector<SitePassport> out;
   for (const Site& site : sites) {
     const int64_t n = site.geometry.c * site.geometry.h * site.geometry.w;
-    SitePassport p{site, as_floats(fill(site.name + ".skey", n)), as_floats(fill(site.name + ".key", n)), {}};
+    SitePassport p{
+        site, as_floats(fill(site.name + ".skey", n)), as_floats(fill(site.name + ".key", n)), {}};
     for (const double b : fill(site.name + ".b", site.channels())) p.bits.push_back(b > 0 ? 1 : -1);
     out.push_back(std::move(p));
   }
-  return Passport::from_keys(std::move(out), Passport::Source::kGiven, {Signature::Kind::kFree, ""});
+  return Passport::from_keys(std::move(out), Passport::Source::kGiven,
+                             {Signature::Kind::kFree, ""});
 }
 
 double norm_of(const std::vector<float>& v) {
@@ -72,7 +79,8 @@ double norm_of(const std::vector<float>& v) {
 }
 
 /// The first logits of sample 0 of each lane.
-void expect_logits(const Var& logits, Stream& stream, const Json& expected, double limit, const std::string& what) {
+void expect_logits(const Var& logits, Stream& stream, const Json& expected, double limit,
+                   const std::string& what) {
   const std::vector<float> all = logits.value.to_host(stream);
   const int64_t lanes = logits.lanes.parts(), classes = logits.shape()[1];
   ASSERT_EQ(static_cast<size_t>(lanes), expected.size()) << what;
@@ -96,9 +104,11 @@ void run_case(const Json& golden) {
   options.residual_relu = golden.value("residual_relu", false);
   options.plan.scheme = &scheme(golden.at("scheme").get<std::string>());
   options.plan.sites = golden.at("passport_sites").get<std::vector<std::string>>();
-  if (golden.contains("tensors"))  // instance norm: learned affine exactly where the reference has one
+  if (golden.contains(
+          "tensors"))  // instance norm: learned affine exactly where the reference has one
     for (const auto& [name, shape] : golden["tensors"].items())
-      if (name.ends_with(".bn.weight")) options.affine_layers.push_back(name.substr(0, name.size() - 10));
+      if (name.ends_with(".bn.weight"))
+        options.affine_layers.push_back(name.substr(0, name.size() - 10));
   const std::shared_ptr<Stream> stream = make_stream(Device::cpu(), 2);
   const auto model = models::make(golden.at("arch").get<std::string>(), options, stream);
 
@@ -107,22 +117,27 @@ void run_case(const Json& golden) {
   for (Parameter& p : set.parameters()) {
     const std::vector<int64_t> shape = file_shape(p.spec);
     if (golden.contains("tensors")) {
-      ASSERT_TRUE(golden["tensors"].contains(p.spec.name)) << "the reference has no " << p.spec.name;
+      ASSERT_TRUE(golden["tensors"].contains(p.spec.name))
+          << "the reference has no " << p.spec.name;
       EXPECT_EQ(golden["tensors"][p.spec.name].get<std::vector<int64_t>>(), shape) << p.spec.name;
     }
-    p.var.value.copy_from<float>(*stream, from_file_order(p.spec, parameter_values(p.spec.name, shape)));
+    p.var.value.copy_from<float>(*stream,
+                                 from_file_order(p.spec, parameter_values(p.spec.name, shape)));
   }
   if (golden.contains("tensors")) {
     EXPECT_EQ(golden["tensors"].size(), set.parameters().size());
   }
 
   const auto shape = golden.at("input").at("shape").get<std::vector<int64_t>>();
-  const TensorSpec image{.name = "x", .shape = {shape[0], shape[2], shape[3], shape[1]}, .init = {},
+  const TensorSpec image{.name = "x",
+                         .shape = {shape[0], shape[2], shape[3], shape[1]},
                          .layout = FileLayout::kConvolution};
   const Tensor x = Tensor::empty(*stream, image.shape);
-  x.copy_from<float>(*stream, from_file_order(image, as_floats(fill(golden["input"]["name"], x.size()))));
+  x.copy_from<float>(*stream,
+                     from_file_order(image, as_floats(fill(golden["input"]["name"], x.size()))));
   std::vector<int32_t> targets;
-  for (int64_t i = 0; i < shape[0]; ++i) targets.push_back(static_cast<int32_t>((7 * i + 3) % options.classes));
+  for (int64_t i = 0; i < shape[0]; ++i)
+    targets.push_back(static_cast<int32_t>((7 * i + 3) % options.classes));
   const Tensor labels = Tensor::from<int32_t>(*stream, {shape[0]}, targets);
 
   std::unique_ptr<OpenPassport> passport;
@@ -130,8 +145,11 @@ void run_case(const Json& golden) {
     passport = std::make_unique<OpenPassport>(model->open(filled_passport(model->sites())));
   const Json& o = golden.at("optimizer");
   ASSERT_EQ(o.at("kind"), "sgd");
-  train::Optimizer optimizer(*stream, set, {.lr = o.at("lr"), .momentum = o.at("momentum"),
-                                            .nesterov = o.value("nesterov", false), .weight_decay = o.at("weight_decay")});
+  train::Optimizer optimizer(*stream, set,
+                             {.lr = o.at("lr"),
+                              .momentum = o.at("momentum"),
+                              .nesterov = o.value("nesterov", false),
+                              .weight_decay = o.at("weight_decay")});
   const Lanes lanes = model->training_lanes();
 
   const Json& steps = golden.at("steps");
@@ -139,7 +157,8 @@ void run_case(const Json& golden) {
     const Json& expected = steps[i];
     const std::string at = concat("step ", i + 1, " ");
     const double loss_limit = i == 0 ? 2e-5 : 1e-2;
-    const train::StepResult r = train::forward_backward(*model, passport.get(), x, labels, lanes, {});
+    const train::StepResult r =
+        train::forward_backward(*model, passport.get(), x, labels, lanes, {});
 
     const std::vector<float> ce = r.losses.loss.to_host(*stream);
     ASSERT_EQ(ce.size(), expected.at("ce").size());
@@ -153,9 +172,11 @@ void run_case(const Json& golden) {
       for (const float v : r.signs.loss.to_host(*stream)) sign += v;
       const auto matched = r.signs.matched.to_host<int32_t>(*stream);
       for (size_t s = 0; s < matched.size(); ++s)
-        accuracy += matched[s] / static_cast<double>(model->sites()[s].channels()) / static_cast<double>(matched.size());
+        accuracy += matched[s] / static_cast<double>(model->sites()[s].channels()) /
+                    static_cast<double>(matched.size());
       expect_relative(sign, expected.at("sign_loss"), loss_limit, at + "sign loss");
-      // Averaged in float32 by the reference. Later steps may differ by a scale that is about to change its sign.
+      // Averaged in float32 by the reference. Later steps may differ by a scale that is about to
+      // change its sign.
       const double one_bit = 1.0 / static_cast<double>(matched.size() * 64);
       EXPECT_NEAR(accuracy, expected.at("sign_acc").get<double>(), i == 0 ? 1e-6 : one_bit) << at;
       total += sign;
@@ -171,7 +192,8 @@ void run_case(const Json& golden) {
       for (const auto& [name, probe] : probes.items()) {
         const Parameter* p = set.find(name);
         ASSERT_NE(p, nullptr) << name;
-        const std::vector<float> g = to_file_order(p->spec, p->var.gradient->value.to_host(*stream));
+        const std::vector<float> g =
+            to_file_order(p->spec, p->var.gradient->value.to_host(*stream));
         for (const auto& [value, ours] : {std::pair{probe[0].get<double>(), norm_of(g)},
                                           std::pair{probe[1].get<double>(), double{g[0]}}}) {
           if (std::abs(value) < 1e-12 * expected_norm) continue;  // rounding noise of the reference
@@ -184,7 +206,8 @@ void run_case(const Json& golden) {
 
   const train::StepResult after =
       train::forward_only(*model, passport.get(), x, labels, lanes, Mode::kEvaluate);
-  expect_logits(after.logits, *stream, golden.at("eval_logits_sample0_after"), 1e-2, "evaluation logits");
+  expect_logits(after.logits, *stream, golden.at("eval_logits_sample0_after"), 1e-2,
+                "evaluation logits");
   const Json running = golden.value("running_after", Json::object());
   for (const auto& [name, probe] : running.items()) {
     const Buffer* b = set.find_buffer(name);
@@ -198,7 +221,8 @@ void run_case(const Json& golden) {
 std::vector<std::string> golden_files() {
   std::vector<std::string> files;
   const char* folder = std::getenv("PASSNORM_GOLDEN_DIR");
-  for (const auto& entry : fs::directory_iterator(folder ? fs::path(folder) : fs::path(__FILE__).parent_path()))
+  for (const auto& entry :
+       fs::directory_iterator(folder ? fs::path(folder) : fs::path(__FILE__).parent_path()))
     if (entry.path().extension() == ".json") files.push_back(entry.path().string());
   std::ranges::sort(files);
   return files;
@@ -208,7 +232,9 @@ class Golden : public testing::TestWithParam<std::string> {};
 
 TEST_P(Golden, HoldsToTheReference) {
   const Json golden = read_json(GetParam());
-  if (golden.contains("kind")) GTEST_SKIP() << "a run of kind " << golden["kind"] << ": its attack is not part of this program yet";
+  if (golden.contains("kind"))
+    GTEST_SKIP() << "a run of kind " << golden["kind"]
+                 << ": its attack is not part of this program yet";
   const std::string arch = golden.at("arch");
   const auto known = models::architectures();
   if (std::ranges::find(known, arch, &Architecture::name) == known.end())
@@ -218,7 +244,8 @@ TEST_P(Golden, HoldsToTheReference) {
 
 INSTANTIATE_TEST_SUITE_P(Files, Golden, testing::ValuesIn(golden_files()), [](const auto& file) {
   std::string name = fs::path(file.param).stem().string();
-  std::ranges::replace_if(name, [](unsigned char c) { return !std::isalnum(c); }, '_');
+  std::ranges::replace_if(
+      name, [](unsigned char c) { return !std::isalnum(c); }, '_');
   return name;
 });
 
