@@ -122,13 +122,16 @@ class Norm : public testing::TestWithParam<Param> {
 
 TEST_P(Norm, Statistics) {
   for (Mode mode : {Mode::kOne, Mode::kSplit})
-    for (double offset : {0.0, 1000.0}) {  // far from 0, sums of squares would cancel
+    for (const auto& [offset, drift] : {std::pair{0.0, 0.0}, {0.0, 4.0}, {1000.0, 0.0}}) {
+      // Far from 0, sums of squares would cancel; 16-bit types cannot hold such numbers.
       if (offset != 0 && dtype() != DType::kF32) continue;
       for (bool with_var : {true, false}) {
-        SCOPED_TRACE(testing::Message() << kModeNames[static_cast<size_t>(mode)] << ", offset " << offset << ", var " << with_var);
+        SCOPED_TRACE(testing::Message() << kModeNames[static_cast<size_t>(mode)] << ", offset " << offset << ", drift " << drift
+                                        << ", var " << with_var);
         const Data d(GetParam(), mode, false);
         std::vector<double> values = d.x.values();
-        for (double& v : values) v += offset;
+        // A drift makes parts of a set differ in their means: most of the variance lies between them.
+        for (size_t i = 0; i < values.size(); ++i) values[i] += offset + drift * static_cast<double>(i) / static_cast<double>(values.size());
         const Buffer x(dtype(), values);
         const auto out = on_every_stream([&](CpuStream& s) {
           Buffer mean(DType::kF32, d.norm.sets()), rstd(DType::kF32, d.norm.sets()), var;
@@ -299,10 +302,12 @@ TEST_P(Norm, ForkIsTwoCalls) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Odd, Norm, testing::ValuesIn(params(cases::odd_norms())), testing::PrintToStringParamName());
-INSTANTIATE_TEST_SUITE_P(Layer, Norm,
-                         testing::ValuesIn(std::vector<Param>{{NormKind::kBatch, cases::layer_norms(2)[1], DType::kBF16},
-                                                              {NormKind::kBatch, cases::layer_norms(2)[2], DType::kF32},
-                                                              {NormKind::kGroup, cases::layer_norms(2)[2], DType::kF32}}),
+/// Long enough to be reduced in parts, and divided by nothing.
+const NormCase kLong{"long", 2, 1031, 65, 13};
+INSTANTIATE_TEST_SUITE_P(Large, Norm,
+                         testing::ValuesIn(std::vector<Param>{{NormKind::kBatch, kLong, DType::kBF16},
+                                                              {NormKind::kGroup, kLong, DType::kF32},
+                                                              {NormKind::kBatch, cases::layer_norms(2)[2], DType::kF32}}),
                          testing::PrintToStringParamName());
 
 using NormFull = Norm;
