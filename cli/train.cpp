@@ -52,6 +52,10 @@ void add_train(CLI::App& app, Action& action) {
   };
   text("--model", o->model, "alexnet | resnet9 | resnet18 | tiny", "NAME")->capture_default_str();
   text("--data", o->data, "cifar10:DIR, cifar100:DIR, synthetic", "SPEC")->required();
+  text("--normalise", o->normalise,
+       "constants of the input: the data set's (PAN), or imagenet (DeepIPR)", "NAME")
+      ->check(CLI::IsMember({"data", "imagenet"}))
+      ->capture_default_str();
   text("--out", o->out, "folder for model, passport, metrics and settings", "DIR")->required();
   text("--scheme", o->scheme,
        "none | deepipr-v1 | deepipr-v2 | deepipr-v3 | pan | pan-nose-bn | pan-sbn | pan-sbn-se",
@@ -94,6 +98,7 @@ void add_train(CLI::App& app, Action& action) {
   command
       ->add_option("--seed", o->seed,
                    "repeats a run to the byte; without it everything is drawn afresh")
+      ->check(CLI::Range(uint64_t{0}, ~uint64_t{0} >> 1))
       ->type_name("N");
   o->machine.add_to(*command);
   command->add_flag("--overwrite", o->overwrite, "replace the run in --out");

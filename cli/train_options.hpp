@@ -7,7 +7,8 @@
 namespace passnorm::cli {
 
 struct TrainOptions {
-  std::string model = "resnet18", data, scheme = "pan", norm = "batch", sites = "last";
+  std::string model = "resnet18", data, normalise = "data", scheme = "pan", norm = "batch",
+              sites = "last";
   bool residual_relu = false;
   std::string passport = "random", pretrained, signature, signature_ascii;
   std::string optimizer = "sgd", schedule = "multistep:100,150";

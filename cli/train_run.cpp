@@ -44,32 +44,36 @@ struct RunDirectory {
   fs::path path;
 };
 
+/// The shortest decimal that is this float: 0.1, not 0.10000000149.
+double shortest(float value) { return std::stod(fmt::format("{}", value)); }
+
 void write_config(const RunDirectory& run, const TrainOptions& o, uint64_t seed) {
   const train::FitOptions& f = o.fit;
   toml::table t{{"model", o.model},
                 {"data", o.data},
+                {"normalise", o.normalise},
                 {"scheme", o.scheme},
                 {"norm", o.norm},
                 {"sites", o.sites},
                 {"residual-relu", o.residual_relu},
                 {"passport", o.passport},
                 {"pretrained", o.pretrained},
-                {"sign-loss", static_cast<double>(f.loss.sign.alpha)},
+                {"sign-loss", shortest(f.loss.sign.alpha)},
                 {"epochs", f.epochs},
                 {"batch", f.batch},
                 {"optimizer", o.optimizer},
-                {"lr", static_cast<double>(f.optimizer.lr)},
-                {"momentum", static_cast<double>(f.optimizer.momentum)},
+                {"lr", shortest(f.optimizer.lr)},
+                {"momentum", shortest(f.optimizer.momentum)},
                 {"nesterov", f.optimizer.nesterov},
-                {"weight-decay", static_cast<double>(f.optimizer.weight_decay)},
-                {"label-smoothing", static_cast<double>(f.loss.label_smoothing)},
-                {"clip-norm", static_cast<double>(f.clip_norm)},
+                {"weight-decay", shortest(f.optimizer.weight_decay)},
+                {"label-smoothing", shortest(f.loss.label_smoothing)},
+                {"clip-norm", shortest(f.clip_norm)},
                 {"schedule", f.schedule.text()},
                 {"crop-pad", f.crop_pad},
                 {"flip", f.flip},
                 {"limit-train", o.limit_train},
                 {"limit-test", o.limit_test},
-                {"seed", std::to_string(seed)},
+                {"seed", static_cast<int64_t>(seed)},
                 {"threads", o.machine.threads},
                 {"device", o.machine.device}};
   std::ostringstream text;
@@ -155,16 +159,18 @@ Passport make_passport(const TrainOptions& o, const Model& model, const train::I
 TrainedRun run_training(const TrainOptions& o) {
   const Scheme& scheme = passnorm::scheme(o.scheme);
   uint64_t seed = 0;
-  if (o.seed)
+  if (o.seed) {
     seed = *o.seed;
-  else
+  } else {
     random_bytes({reinterpret_cast<uint8_t*>(&seed), sizeof seed});
-  seed &= ~uint64_t{0} >> 1;  // configuration files have signed integers
+    seed >>= 1;  // config.toml has signed integers
+  }
 
   const train::DataSpec spec = train::parse_data_spec(o.data);
-  const train::ImageSet data = train::load(spec, train::Split::kTrain, o.limit_train);
+  train::ImageSet data = train::load(spec, train::Split::kTrain, o.limit_train);
   TrainedRun run;
   run.test = train::load(spec, train::Split::kTest, o.limit_test);
+  for (train::ImageSet* set : {&data, &run.test}) train::choose_normalisation(*set, o.normalise);
   const std::shared_ptr<Stream> stream = o.machine.stream();
   run.model = models::make(o.model,
                            {.classes = data.classes,

@@ -75,4 +75,12 @@ ImageSet load(const DataSpec& spec, Split split, int64_t limit) {
   return kind_of(spec.name).load(spec, split, limit);
 }
 
+void choose_normalisation(ImageSet& set, std::string_view name) {
+  if (name == "data") return;
+  if (name != "imagenet")
+    fail(Fault::kUsage, "unknown normalisation ", quote(name), "; known are data, imagenet");
+  set.mean = {0.485f, 0.456f, 0.406f};
+  set.stddev = {0.229f, 0.224f, 0.225f, 1};
+}
+
 }  // namespace passnorm::train

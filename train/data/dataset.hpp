@@ -41,4 +41,8 @@ DataSpec parse_data_spec(std::string_view text);
 /// record and what was expected.
 ImageSet load(const DataSpec& spec, Split split, int64_t limit = 0);
 
+/// Normalisation constants by name: "data" leaves the set's own (PAN), "imagenet" takes ImageNet's,
+/// which DeepIPR uses for every set. Error(kUsage) for other names.
+void choose_normalisation(ImageSet& set, std::string_view name);
+
 }  // namespace passnorm::train
