@@ -104,11 +104,14 @@ class Scripts(unittest.TestCase):
         self.assertEqual(len(self.calls("ctest")), 1)
         self.assertIn("--preset release", self.calls("ctest")[0])
 
-    def test_failed_tests_fail(self):
-        self.stand_in_build(ctest=self.report(12, 2, 0) + "\nexit 8")
+    def test_failed_tests_fail_and_are_shown(self):
+        shown = ["2/2 Test  #2: A.Fails ....***Failed    0.02 sec", "expected 1, Passed 2.0 sec", "50% tests passed, 1 tests failed out of 2"]
+        lines = ["    Start  1: A.Passes", "1/2 Test  #1: A.Passes ....   Passed    0.01 sec", "    Start  2: A.Fails", *shown]
+        self.stand_in_build(ctest=self.report(2, 1, 0) + "".join(f"\necho '{line}'" for line in lines) + "\nexit 8")
         result = self.run_script("scripts/test")
         self.assertEqual(result.returncode, 1)
-        self.assertIn("10 passed, 2 failed, 0 skipped", result.stdout)
+        self.assertEqual(result.stdout.splitlines()[:-1], shown)
+        self.assertIn("1 passed, 1 failed, 0 skipped", result.stdout)
 
     def test_unknown_report_fails(self):
         self.stand_in_build(ctest="echo '<other/>' >\"$report\"")
