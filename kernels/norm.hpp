@@ -29,7 +29,8 @@ struct NormGeometry {
   int64_t groups = 1;    ///< G: statistics per block; C / G neighbouring channels share one
 
   /// n: samples of x, all lanes; s: positions of a sample; lanes: how many lanes the rows of x
-  /// stand for separately. group_channels: channels per group of kGroup (16 in both papers).
+  /// stand for separately. group_channels: kGroup has floor(c / group_channels) groups
+  /// (16 in both papers), which must divide c.
   static NormGeometry of(NormKind kind, int64_t n, int64_t s, int64_t c, int64_t lanes,
                          int64_t group_channels = 16);
 

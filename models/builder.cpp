@@ -40,9 +40,6 @@ Builder::Built Builder::conv_norm(const std::string& name, const Extent& in, int
                                 .pad = pad};
   const ModelOptions& options = model_.options_;
   const NormSpec spec{.kind = options.norm, .channels = outputs};
-  if (spec.kind == kernels::NormKind::kGroup && outputs % spec.group_channels != 0)
-    fail(Fault::kUsage, "--norm group needs channels in multiples of ", spec.group_channels, "; ",
-         name, " has ", outputs);
   ParameterSet& set = model_.parameters_;
   Convolution convolution(set, name + ".conv", g);
   if (carries_passport(name)) {
@@ -52,9 +49,11 @@ Builder::Built Builder::conv_norm(const std::string& name, const Extent& in, int
     model_.sites_.push_back({name, g});
     offset_ += 2 * outputs;
   } else {
-    const bool learned =
-        spec.kind != kernels::NormKind::kInstance ||
-        std::ranges::find(options.affine_layers, name) != options.affine_layers.end();
+    const Scheme& scheme = *options.plan.scheme;
+    const auto& affine = options.affine_layers;
+    const bool learned = spec.kind != kernels::NormKind::kInstance ||
+                         (affine ? std::ranges::find(*affine, name) != affine->end()
+                                 : scheme.passport && scheme.public_lane);
     model_.layers_.push_back({name, convolution, PassportNorm::ordinary(set, name, spec, learned)});
   }
   return {&model_.layers_.back(), {g.oh(), g.ow(), outputs}};

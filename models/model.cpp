@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "engine/io/text.hpp"
 #include "engine/ops/ops.hpp"
 #include "models/networks.hpp"
 
@@ -20,7 +21,7 @@ constexpr std::array<std::pair<std::string_view, kernels::NormKind>, 4> kNorms =
 kernels::NormKind norm_kind(std::string_view name) {
   for (const auto& [known, kind] : kNorms)
     if (known == name) return kind;
-  fail(Fault::kUsage, "unknown norm \"", name, "\"; known: batch, group, instance, layer");
+  fail(Fault::kUsage, "unknown norm ", quote(name), "; known: batch, group, instance, layer");
 }
 
 std::string_view name_of(kernels::NormKind kind) {
@@ -119,7 +120,7 @@ const Architecture& architecture(std::string_view name) {
     if (a.name == name) return a;
     known += concat(known.empty() ? "" : ", ", a.name);
   }
-  fail(Fault::kUsage, "unknown model \"", name, "\"; known: ", known);
+  fail(Fault::kUsage, "unknown model ", quote(name), "; known: ", known);
 }
 
 std::unique_ptr<Model> make(std::string_view name, const ModelOptions& options,

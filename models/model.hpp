@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "engine/nn/layers.hpp"
 #include "engine/passport/passport_norm.hpp"
@@ -18,9 +19,10 @@ struct ModelOptions {
   /// The references' passport ResNets: ReLU also after the second convolution and the shortcut of a
   /// block.
   bool residual_relu = false;
-  /// Ordinary layers that have a learned affine although the norm is instance (a released passport
-  /// network).
-  std::vector<std::string> affine_layers = {};
+  /// Instance norm only: the ordinary layers with a learned affine. By default all of them beside a
+  /// public branch, which has one at its sites (else a released file would tell where they are),
+  /// and none in a plain network; the references have none in either.
+  std::optional<std::vector<std::string>> affine_layers = {};
   uint64_t seed = 1;
 };
 

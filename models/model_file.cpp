@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 
 #include "engine/io/safetensors.hpp"
+#include "engine/io/text.hpp"
 
 namespace passnorm::models {
 namespace {
@@ -21,9 +23,14 @@ void for_each_tensor(M& model, F&& f) {
   for (auto& b : model.parameters().buffers()) f(b.spec, b.value);
 }
 
+/// With as many digits as it takes to read the same numbers back.
 std::string join(const std::vector<float>& values) {
   std::string out;
-  for (const float v : values) out += concat(out.empty() ? "" : ",", v);
+  for (const float v : values) {
+    std::array<char, 32> digits;
+    const auto end = std::to_chars(digits.begin(), digits.end(), v).ptr;
+    out += (out.empty() ? "" : ",") + std::string(digits.begin(), end);
+  }
   return out;
 }
 
@@ -47,11 +54,12 @@ class MetadataReader {
     int64_t value = 0;
     const auto [end, error] = std::from_chars(t.data(), t.data() + t.size(), value);
     if (error != std::errc() || end != t.data() + t.size() || value < least || value > most)
-      fail(Fault::kInput, file_.name(), ": metadata \"", key, "\" is \"", t, "\"; an integer from ",
-           least, " to ", most, " was expected");
+      fail(Fault::kInput, file_.name(), ": metadata \"", key, "\" is ", quote(t),
+           "; an integer from ", least, " to ", most, " was expected");
     return value;
   }
-  std::vector<float> floats(const std::string& key, size_t count) const {
+  /// count finite numbers above `above`.
+  std::vector<float> floats(const std::string& key, size_t count, float above) const {
     const std::string& t = text(key);
     std::vector<float> values;
     const char *at = t.data(), *end = t.data() + t.size();
@@ -59,12 +67,13 @@ class MetadataReader {
       float value = 0;
       const auto [next, error] = std::from_chars(at, end, value);
       if (error != std::errc() || (next != end && *next != ',')) break;
+      if (!std::isfinite(value) || value <= above) break;
       values.push_back(value);
       at = next == end ? end : next + 1;
     }
     if (at != end || values.size() != count)
-      fail(Fault::kInput, file_.name(), ": metadata \"", key, "\" is \"", t, "\"; ", count,
-           " numbers were expected");
+      fail(Fault::kInput, file_.name(), ": metadata \"", key, "\" is ", quote(t), "; ", count,
+           " numbers with commas were expected");
     return values;
   }
 
@@ -109,15 +118,23 @@ LoadedModel load_released(const std::string& path, const Passport* passport,
   const SafeTensors file = SafeTensors::open(path);
   const MetadataReader metadata(file);
   if (const std::string& format = metadata.text("format"); format != kFormat)
-    fail(Fault::kInput, path, ": is a \"", format, "\" file; a \"", kFormat,
+    fail(Fault::kInput, path, ": is a ", quote(format), " file; a \"", kFormat,
          "\" file was expected");
-  if (!passport && metadata.find("affine"))
+  const bool affine_ships = !metadata.find("affine");
+  if (!passport && !affine_ships)
     fail(Fault::kSecret, path,
          ": has no public branch (its scale and shift come from the passport); give --passport "
          "FILE");
 
   ModelOptions options{.classes = metadata.integer("classes", 2, 1 << 20),
-                       .residual_relu = metadata.integer("residual_relu", 0, 1) == 1};
+                       .residual_relu = metadata.integer("residual_relu", 0, 1) == 1,
+                       .affine_layers = std::vector<std::string>()};
+  // Before memory is taken for them.
+  if (std::ranges::none_of(file.tensors(), [&](const TensorInfo& t) {
+        return t.shape.size() == 2 && t.shape[0] == options.classes;
+      }))
+    fail(Fault::kInput, path, ": has no classifier of ", options.classes,
+         " classes, which its metadata says");
   const Architecture* row = nullptr;
   try {
     row = &architecture(metadata.text("architecture"));
@@ -129,11 +146,15 @@ LoadedModel load_released(const std::string& path, const Passport* passport,
   if (passport) {
     options.plan = {.scheme = &scheme(passport->scheme), .sites = {}};
     for (const SitePassport& s : passport->sites()) options.plan.sites.push_back(s.site.name);
+    if (options.plan.scheme->public_lane != affine_ships)
+      fail(Fault::kInput, path, ": the passport does not fit this model: it is one of scheme ",
+           passport->scheme, affine_ships ? ", the model has a" : ", the model has no",
+           " public branch");
   }
   constexpr std::string_view kAffine = ".bn.weight";
   for (const TensorInfo& t : file.tensors())
     if (t.name.ends_with(kAffine))
-      options.affine_layers.push_back(t.name.substr(0, t.name.size() - kAffine.size()));
+      options.affine_layers->push_back(t.name.substr(0, t.name.size() - kAffine.size()));
 
   LoadedModel loaded;
   try {
@@ -143,7 +164,8 @@ LoadedModel load_released(const std::string& path, const Passport* passport,
     fail(Fault::kInput, path, ": the passport does not fit this model: ", e.what());
   }
   const auto channels = static_cast<size_t>(row->input[2]);
-  loaded.normalisation = {metadata.floats("mean", channels), metadata.floats("std", channels)};
+  loaded.normalisation = {metadata.floats("mean", channels, -INFINITY),
+                          metadata.floats("std", channels, 0)};
 
   size_t used = 0;
   for_each_tensor(*loaded.model, [&](const TensorSpec& spec, const Tensor& value) {
@@ -164,6 +186,8 @@ LoadedModel load_released(const std::string& path, const Passport* passport,
         fail(Fault::kInput, path, ": tensor ", name, " holds ", bad,
              " values that are NaN or infinite");
       elements = to_f32(*t);
+      if (name.ends_with(".running_var") && std::ranges::min(elements) < 0)
+        fail(Fault::kInput, path, ": tensor ", name, " holds a negative variance");
       ++used;
     }
     value.copy_from<float>(*stream, from_file_order(spec, elements));
@@ -174,7 +198,8 @@ LoadedModel load_released(const std::string& path, const Passport* passport,
       for_each_tensor(*loaded.model, [&](const TensorSpec& spec, const Tensor&) {
         known |= released_name(spec) == t.name;
       });
-      if (!known) fail(Fault::kInput, path, ": tensor ", t.name, " is not one of ", row->name);
+      if (!known)
+        fail(Fault::kInput, path, ": tensor ", quote(t.name), " is not one of ", row->name);
     }
   }
   return loaded;

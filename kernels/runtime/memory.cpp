@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstdlib>
 #include <cstring>
@@ -17,10 +18,11 @@ namespace {
 constexpr size_t kAlignment = 64;
 constexpr size_t kHugePage = size_t{2} << 20;
 
-/// Rounds up to one of four classes per power of two: at most a quarter of a block is waste.
+/// Rounds up to one of four classes per power of two, and to whole huge pages from one on.
 size_t size_class(size_t bytes) {
   if (bytes <= 256) return 256;
-  const size_t step = std::bit_floor(bytes - 1) / 4;
+  size_t step = std::bit_floor(bytes - 1) / 4;
+  if (bytes > kHugePage) step = std::max(step, kHugePage);
   return (bytes + step - 1) / step * step;
 }
 
@@ -48,8 +50,7 @@ void* MemoryPool::allocate(size_t bytes) {
     block = blocks.back();
     blocks.pop_back();
   } else {
-    const size_t alignment = size >= kHugePage ? kHugePage : kAlignment;
-    block = std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+    block = std::aligned_alloc(size >= kHugePage ? kHugePage : kAlignment, size);
     if (block == nullptr)
       fail(Fault::kMemory, "out of memory: ", bytes >> 20, " MiB asked, ", state_->used >> 20,
            " MiB in use, peak ", state_->peak >> 20, " MiB; use a smaller --batch");
@@ -71,7 +72,10 @@ void MemoryPool::release(void* block, size_t bytes) {
   state_->used -= size;
 }
 
-void MemoryPool::poison(bool on) { state_->poison = on; }
+void MemoryPool::poison(bool on) {
+  std::lock_guard lock(state_->mutex);
+  state_->poison = on;
+}
 size_t MemoryPool::held_bytes() const { return std::lock_guard(state_->mutex), state_->held; }
 size_t MemoryPool::used_bytes() const { return std::lock_guard(state_->mutex), state_->used; }
 size_t MemoryPool::peak_bytes() const { return std::lock_guard(state_->mutex), state_->peak; }
