@@ -30,10 +30,15 @@ Var convolution(Tape& tape, const Var& x, const Var& w, const Var& bias, int64_t
   });
   tape.record(y, [&stream, g, x, w, bias](const Tensor& dy) {
     dispatch(stream, [&](auto& s) {
-      if (w.gradient) {
-        const GradientSink dw = w.sink(stream);
-        const GradientSink db = bias.gradient ? bias.sink(stream) : GradientSink{{}, dw.accumulate};
-        PASSNORM_CHECK(dw.accumulate == db.accumulate, "weight and bias are used together");
+      if (w.gradient || bias.gradient) {
+        const GradientSink db = bias.gradient ? bias.sink(stream) : GradientSink{};
+        // The kernel computes both; a frozen weight's gradient goes nowhere.
+        const GradientSink dw =
+            w.gradient
+                ? w.sink(stream)
+                : GradientSink{Tensor::empty(stream, w.shape(), w.value.dtype()), db.accumulate};
+        PASSNORM_CHECK(!bias.gradient || dw.accumulate == db.accumulate,
+                       "weight and bias are used together");
         kernels::conv_backward_weight(s, {.geometry = g,
                                           .x = x.value.view(),
                                           .dy = dy.view(),

@@ -33,11 +33,10 @@ Var add(Tape& tape, const Var& a, const Var& b, bool relu) {
 Var slice(Tape& tape, const Var& x, int64_t offset, const Shape& shape) {
   Var y = tape.result(x.value.slice(offset, shape), x.lanes, x);
   if (y.gradient) {  // consumers of a slice always add: the whole starts from zero
-    if (!x.gradient->value)
-      *x.gradient = {Tensor::zeros(tape.stream(), x.shape(), x.value.dtype()), true};
-    PASSNORM_CHECK(x.gradient->written,
-                   "slices are taken before anything else writes the gradient");
-    *y.gradient = {x.gradient->value.slice(offset, shape), true};
+    const GradientSink whole = x.sink(tape.stream());
+    if (!whole.accumulate)
+      dispatch(tape.stream(), [&](auto& s) { kernels::fill(s, {.y = whole.value.view()}); });
+    *y.gradient = {whole.value.slice(offset, shape), true};
   }
   return y;
 }

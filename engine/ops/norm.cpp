@@ -34,8 +34,14 @@ Var norm(Tape& tape, const Var& x, const Var& residual, const std::vector<NormLa
   PASSNORM_CHECK(!o.fork || (lanes.size() == 2 && x.lanes.is_shared()),
                  "a fork starts from shared lanes");
   const Lanes out_lanes = o.fork ? Lanes::split() : x.lanes;
-  if (residual.value && residual.lanes.is_split() && !out_lanes.is_split()) {
-    // Only the residual is split: its lanes meet one normalised operand.
+  PASSNORM_CHECK(!residual.value || residual.lanes == out_lanes ||
+                     (residual.lanes.is_both() && out_lanes.is_both()),
+                 "a residual of other lanes");
+  const bool only_residual_splits = residual.lanes.is_split() && !out_lanes.is_split();
+  const bool residual_is_x = x.gradient && residual.gradient == x.gradient;
+  if (residual.value && (only_residual_splits || residual_is_x)) {
+    // One normalised operand meets both lanes of the residual, or the kernel would write two
+    // contributions to one gradient.
     const bool relu_first = o.activation == NormActivation::kReluThenAdd;
     NormOptions alone = o;
     alone.activation = relu_first ? NormActivation::kRelu : NormActivation::kIdentity;

@@ -46,15 +46,21 @@ Var passport_read(Tape& tape, const std::vector<ReadSite>& sites) {
            [&](auto& s) { kernels::passport_read(s, {.sites = list, .raw = raw.value.span()}); });
   tape.record(raw, [&stream, sites](const Tensor& draw) {
     std::vector<float*> dw, dbias, dm;
+    std::vector<Tensor> digests;  // the kernel overwrites, and several sites may read one digest
     for (const ReadSite& site : sites) {
       dw.push_back(sink_or_null(stream, site.weight));
       dbias.push_back(sink_or_null(stream, site.bias));
-      dm.push_back(sink_or_null(stream, site.digest));
+      digests.push_back(site.digest.gradient ? Tensor::empty(stream, site.digest.shape())
+                                             : Tensor());
+      dm.push_back(digests.back() ? digests.back().span().data() : nullptr);
     }
     dispatch(stream, [&](auto& s) {
       kernels::passport_read_backward(
           s,
           {.sites = kernel_sites(sites), .draw = draw.span(), .dw = dw, .dbias = dbias, .dm = dm});
+      for (size_t i = 0; i < sites.size(); ++i)
+        if (digests[i] && sink_or_null(stream, sites[i].digest))
+          kernels::add_to(s, {.x = digests[i].view(), .y = sites[i].digest.gradient->value.view()});
     });
   });
   return raw;

@@ -1,0 +1,447 @@
+// The gradient of every operation of engine/ops/ops.hpp. A row per case; the header is read to see
+// that no operation lacks one.
+#include <algorithm>
+#include <filesystem>
+#include <numeric>
+#include <regex>
+#include <set>
+#include <string>
+
+#include "engine/io/file.hpp"
+#include "engine/ops/ops.hpp"
+#include "tests/support/gradient_check.hpp"
+#include "tests/support/streams.hpp"
+
+namespace passnorm::test {
+namespace {
+
+using kernels::NormActivation;
+using kernels::NormGeometry;
+using kernels::NormKind;
+
+/// One thread, and memory that is NaN until it is written.
+CpuStream& poisoned() {
+  static CpuStream& s = []() -> CpuStream& {
+    streams()[0].memory()->poison(true);
+    return streams()[0];
+  }();
+  return s;
+}
+
+Var input(const Shape& shape, uint32_t tag, Lanes lanes = {}) {
+  return leaf(poisoned(), shape, tag, lanes);
+}
+Var constant(Var v) {
+  v.gradient = nullptr;
+  return v;
+}
+Tensor labels(std::vector<int32_t> v) {
+  return Tensor::from<int32_t>(poisoned(), {static_cast<int64_t>(v.size())}, v);
+}
+
+/// All different, in steps of 1/8: far from the ties of maxima.
+Var distinct(const Shape& shape, uint32_t tag) {
+  std::vector<double> v = uniform(shape.size(), tag), out(v.size());
+  std::vector<size_t> order(v.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::ranges::sort(order, {}, [&](size_t i) { return v[i]; });
+  for (size_t i = 0; i < order.size(); ++i)
+    out[order[i]] = (static_cast<double>(i) - static_cast<double>(v.size()) / 2) / 8;
+  return leaf(poisoned(), shape, out);
+}
+
+struct Checked {
+  std::vector<Leaf> leaves;
+  std::function<void(Evaluation&)> f;
+  double roundings = 1;
+};
+
+struct OpCase {
+  const char* op;
+  const char* name;
+  Checked (*make)();
+};
+void PrintTo(const OpCase& c, std::ostream* out) { *out << c.op << "_" << c.name; }
+
+Checked convolution(const Shape& xs, const Shape& ws, bool with_bias, int64_t stride, int64_t pad) {
+  const Var x = input(xs, 1), w = input(ws, 2), bias = with_bias ? input({ws[0]}, 3) : Var{};
+  Checked c{{{"x", x}, {"w", w}}, {}, static_cast<double>(xs.size() / xs[3])};
+  if (with_bias) c.leaves.push_back({"bias", bias});
+  c.f = [=](Evaluation& e) { e.sum(ops::convolution(e.tape, x, w, bias, stride, pad)); };
+  return c;
+}
+
+/// A network may be frozen but for one of them.
+Checked convolution_of_which_only(int which) {
+  Checked c = convolution({2, 5, 4, 3}, {4, 3, 3, 3}, true, 1, 1);
+  std::array<Var, 3> in{c.leaves[0].var, c.leaves[1].var, c.leaves[2].var};
+  c.leaves = {c.leaves[static_cast<size_t>(which)]};
+  for (int i = 0; i < 3; ++i)
+    if (i != which) in[static_cast<size_t>(i)] = constant(in[static_cast<size_t>(i)]);
+  c.f = [=](Evaluation& e) { e.sum(ops::convolution(e.tape, in[0], in[1], in[2], 1, 1)); };
+  return c;
+}
+
+Checked linear(bool with_bias) {
+  const Var x = input({6, 5}, 1), w = input({4, 5}, 2), bias = with_bias ? input({4}, 3) : Var{};
+  Checked c{{{"x", x}, {"w", w}}, {}, 6};
+  if (with_bias) c.leaves.push_back({"bias", bias});
+  c.f = [=](Evaluation& e) { e.sum(ops::linear(e.tape, x, w, bias)); };
+  return c;
+}
+
+/// x of n samples; lanes of x, affines and whether they part here; lanes of the residual, or none.
+struct NormCase {
+  NormKind kind = NormKind::kBatch;
+  Lanes x_lanes = {};
+  size_t affines = 1;
+  bool fork = false;
+  std::optional<Lanes> residual = std::nullopt;
+  NormActivation activation = NormActivation::kIdentity;
+  bool fixed = false;
+  bool unit = false;
+};
+
+constexpr int64_t kN = 4, kH = 3, kW = 2, kC = 8;
+
+Checked norm(const NormCase& n) {
+  const NormGeometry geometry = NormGeometry::of(n.kind, kN, kH * kW, kC, n.x_lanes.parts(), 4);
+  const Shape xs{kN, kH, kW, kC};
+  const Lanes y_lanes = n.fork ? Lanes::split() : n.x_lanes;
+  const Var x = input(xs, 63, n.x_lanes);
+  Var residual;
+  if (n.residual) {
+    const int64_t rows = kN * n.residual->parts() / n.x_lanes.parts();
+    residual = input(xs.with_rows(rows), 2, *n.residual);
+  }
+  Checked c{{{"x", x}}, {}, static_cast<double>(geometry.group_size())};
+  if (n.residual) c.leaves.push_back({"residual", residual});
+  std::vector<ops::NormLane> lanes(n.affines);
+  for (size_t l = 0; l < n.affines; ++l) {
+    const auto tag = static_cast<uint32_t>(10 * l);
+    if (!n.unit) {
+      lanes[l].scale = input({kC}, 11 + tag);
+      lanes[l].shift = input({kC}, 12 + tag);
+      c.leaves.push_back({concat("scale", l), lanes[l].scale});
+      c.leaves.push_back({concat("shift", l), lanes[l].shift});
+    }
+    if (!n.fixed) continue;
+    const Shape table{geometry.blocks, geometry.groups};
+    lanes[l].mean = input(table, 13 + tag).value;
+    lanes[l].rstd = leaf(poisoned(), table, uniform(table.size(), 14 + tag, 0.5, 2)).value;
+  }
+  c.f = [=](Evaluation& e) {
+    std::vector<ops::NormLane> now = lanes;
+    if (!n.fixed) {
+      const Shape table{geometry.blocks, geometry.groups};
+      const Tensor mean = Tensor::empty(poisoned(), table), rstd = Tensor::empty(poisoned(), table);
+      kernels::norm_statistics(
+          poisoned(),
+          {.geometry = geometry, .x = x.value.view(), .mean = mean.span(), .rstd = rstd.span()});
+      for (ops::NormLane& lane : now) lane.mean = mean, lane.rstd = rstd;
+    }
+    const Var y = ops::norm(e.tape, x, residual, now,
+                            {.geometry = geometry,
+                             .activation = n.activation,
+                             .fork = n.fork,
+                             .fixed_statistics = n.fixed});
+    EXPECT_EQ(y.lanes, n.residual && n.residual->is_split() ? Lanes::split() : y_lanes);
+    e.sum(y);
+    if (n.activation == NormActivation::kIdentity) return;
+    // relu(u) + residual equals the residual exactly where relu(u) is 0
+    const std::span<float> v = y.value.span();
+    const std::span<float> r = n.residual && n.activation == NormActivation::kReluThenAdd
+                                   ? residual.value.span()
+                                   : std::span<float>();
+    for (size_t i = 0; i < v.size(); ++i)
+      e.sides.push_back(r.empty() ? v[i] > 0 : v[i] != r[i % r.size()]);
+  };
+  return c;
+}
+
+Checked add(Lanes a_lanes, Lanes b_lanes, bool relu) {
+  const auto shape = [](Lanes l) { return Shape{2 * l.parts(), 2, 3}; };
+  const Var a = input(shape(a_lanes), 1, a_lanes), b = input(shape(b_lanes), 2, b_lanes);
+  return {{{"a", a}, {"b", b}}, [=](Evaluation& e) {
+            const Var y = ops::add(e.tape, a, b, relu);
+            EXPECT_EQ(y.lanes, a_lanes.is_split() ? a_lanes : b_lanes);
+            e.sum(y);
+            if (relu) e.kinks_at_zero(y.value.span());
+          }};
+}
+
+Checked max_pool(int64_t size, int64_t stride, int64_t pad) {
+  const Var x = distinct({2, 5, 6, 3}, 1);
+  return {
+      {{"x", x}}, [=](Evaluation& e) { e.sum(ops::max_pool(e.tape, x, size, stride, pad)); }, 9};
+}
+
+Checked cross_entropy(Lanes lanes, float smoothing) {
+  const Var logits = input({3 * lanes.parts(), 5}, 1, lanes);
+  const Tensor target = labels({4, 0, 2});
+  return {{{"logits", logits}},
+          [=](Evaluation& e) {
+            // logits of shared lanes stand for two equal losses
+            e.loss(ops::cross_entropy(e.tape, logits, target, smoothing).loss,
+                   lanes.is_shared() ? 2 : 1);
+          },
+          3 * 5 + 8};
+}
+
+Checked passport_read() {
+  const Var w0 = input({5, 3, 3, 2}, 1), m0 = input({2, 18}, 2), w1 = input({4, 7}, 3),
+            b1 = input({4}, 4), m1 = input({2, 7}, 5);
+  return {{{"w0", w0}, {"m0", m0}, {"w1", w1}, {"b1", b1}, {"m1", m1}},
+          [=](Evaluation& e) {
+            e.sum(ops::passport_read(e.tape, {{w0, {}, m0}, {w1, b1, m1}}));
+          },
+          18};
+}
+
+/// Two layers read one key: its gradient is the sum.
+Checked passport_read_of_one_digest() {
+  const Var w0 = input({5, 3, 3, 2}, 1), w1 = input({4, 18}, 3), m = input({2, 18}, 2);
+  return {{{"w0", w0}, {"w1", w1}, {"m", m}},
+          [=](Evaluation& e) {
+            e.sum(ops::passport_read(e.tape, {{w0, {}, m}, {w1, {}, m}}));
+          },
+          18};
+}
+
+Checked gate() {
+  const std::vector<ops::GateSite> sites{{8, input({2, 8}, 1), input({8, 2}, 2)},
+                                         {4, input({1, 4}, 3), input({4, 1}, 4)}};
+  const Var raw = input({24}, 5);
+  return {{{"raw", raw},
+           {"a1[0]", sites[0].a1},
+           {"a2[0]", sites[0].a2},
+           {"a1[1]", sites[1].a1},
+           {"a2[1]", sites[1].a2}},
+          [=](Evaluation& e) {
+            e.sum(ops::gate(e.tape, raw, sites));
+            size_t at = 0;
+            for (const ops::GateSite& site : sites) {  // kinks: the leaky ReLU of A1 raw
+              const std::span<float> a1 = site.a1.value.span(), r = raw.value.span();
+              const auto c = static_cast<size_t>(site.channels);
+              for (size_t side = 0; side < 2; ++side, at += c)
+                for (size_t row = 0; row < a1.size() / c; ++row)
+                  e.sides.push_back(
+                      std::inner_product(a1.begin() + static_cast<ptrdiff_t>(row * c),
+                                         a1.begin() + static_cast<ptrdiff_t>(row * c + c),
+                                         r.begin() + static_cast<ptrdiff_t>(at), 0.0) > 0);
+            }
+          },
+          8 + 2};
+}
+
+Checked slice() {
+  const Var x = input({4, 6}, 1), other = input({5}, 2);
+  return {{{"x", x}, {"other", other}},
+          [=](Evaluation& e) {
+            e.sum(ops::slice(e.tape, x, 3, {2, 4}));  // [3, 11)
+            e.sum(ops::slice(e.tape, x, 8, {5}));     // overlaps
+            e.sum(ops::add(e.tape, ops::slice(e.tape, x, 13, {5}), other, false));
+            e.sum(ops::add(e.tape, x, x, false));  // the whole is used too
+          },
+          6};
+}
+
+Checked sign_loss() {
+  const std::vector<double> scale{.5, -.2, .05, -.05, 0, .4, -.3};  // far from the hinge at 0.1
+  std::vector<double> values = uniform(14, 1);
+  std::copy_n(scale.begin(), 5, values.begin());
+  std::copy_n(scale.begin() + 5, 2, values.begin() + 10);
+  const Var raw = leaf(poisoned(), {14}, values);
+  const Tensor bits =
+      Tensor::from<int8_t>(poisoned(), {7}, std::vector<int8_t>{1, 1, 1, -1, -1, 1, 1});
+  return {{{"raw", raw}},
+          [=](Evaluation& e) {
+            e.loss(ops::sign_loss(e.tape, raw, {5, 2}, bits,
+                                  {.alpha = 0.7f, .margin = 0.1f, .decay = 0.3f})
+                       .loss);
+            e.sum(raw);  // the shifts have no sign loss
+          },
+          7};
+}
+
+/// An input that is both operands: its gradient gets two contributions from one closure.
+Checked add_itself() {
+  const Var x = input({2, 3}, 1);
+  return {{{"x", x}}, [=](Evaluation& e) { e.sum(ops::add(e.tape, x, x, false)); }};
+}
+Checked norm_and_itself(NormActivation activation, bool fork) {
+  const NormGeometry geometry = NormGeometry::of(NormKind::kGroup, 2, 6, kC, 1, 4);
+  const Var x = input({2, 3, 2, kC}, 1, fork ? Lanes::shared() : Lanes());
+  return {
+      {{"x", x}},
+      [=](Evaluation& e) {
+        const Tensor mean = Tensor::empty(poisoned(), {2, 2}),
+                     rstd = Tensor::empty(poisoned(), {2, 2});
+        kernels::norm_statistics(
+            poisoned(),
+            {.geometry = geometry, .x = x.value.view(), .mean = mean.span(), .rstd = rstd.span()});
+        const Var y =
+            ops::norm(e.tape, x, x, std::vector<ops::NormLane>(fork ? 2 : 1, {mean, rstd, {}, {}}),
+                      {.geometry = geometry, .activation = activation, .fork = fork});
+        e.sum(y);
+        const std::span<float> v = y.value.span(), r = x.value.span();
+        for (size_t i = 0; i < v.size(); ++i)
+          e.sides.push_back(activation == NormActivation::kRelu ? v[i] > 0
+                                                                : v[i] != r[i % r.size()]);
+      },
+      24};
+}
+
+constexpr auto kRelu = NormActivation::kRelu;
+constexpr auto kReluThenAdd = NormActivation::kReluThenAdd;
+const Lanes kShared = Lanes::shared(), kSplit = Lanes::split(), kOne = Lanes::only(Branch::kPublic);
+
+const std::vector<OpCase>& op_cases() {
+  static const std::vector<OpCase> all{
+      {"convolution", "pad",
+       [] {
+         return convolution({2, 5, 4, 3}, {4, 3, 3, 3}, false, 1, 1);
+       }},
+      {"convolution", "stride_pad_bias",
+       [] {
+         return convolution({2, 5, 6, 3}, {4, 3, 3, 3}, true, 2, 1);
+       }},
+      {"convolution", "one_by_one_stride",
+       [] {
+         return convolution({2, 5, 4, 3}, {4, 1, 1, 3}, true, 2, 0);
+       }},
+      {"convolution", "wide_kernel",
+       [] {
+         return convolution({1, 4, 5, 2}, {3, 2, 3, 2}, false, 1, 0);
+       }},
+      {"convolution", "only_x", [] { return convolution_of_which_only(0); }},
+      {"convolution", "only_weight", [] { return convolution_of_which_only(1); }},
+      {"convolution", "only_bias", [] { return convolution_of_which_only(2); }},
+      {"linear", "plain", [] { return linear(false); }},
+      {"linear", "bias", [] { return linear(true); }},
+      {"norm", "batch", [] { return norm({}); }},
+      {"norm", "group_unit", [] { return norm({.kind = NormKind::kGroup, .unit = true}); }},
+      {"norm", "instance_relu",
+       [] { return norm({.kind = NormKind::kInstance, .activation = kRelu}); }},
+      {"norm", "layer_relu_residual",
+       [] { return norm({.kind = NormKind::kLayer, .residual = kOne, .activation = kRelu}); }},
+      {"norm", "residual_after_relu",
+       [] { return norm({.residual = kOne, .activation = kReluThenAdd}); }},
+      {"norm", "fork", [] { return norm({.x_lanes = kShared, .affines = 2, .fork = true}); }},
+      {"norm", "fork_shared_residual",
+       [] {
+         return norm({.x_lanes = kShared,
+                      .affines = 2,
+                      .fork = true,
+                      .residual = kShared,
+                      .activation = kRelu});
+       }},
+      {"norm", "fork_split_residual",
+       [] {
+         return norm({.kind = NormKind::kGroup,
+                      .x_lanes = kShared,
+                      .affines = 2,
+                      .fork = true,
+                      .residual = kSplit,
+                      .activation = kRelu});
+       }},
+      {"norm", "fork_relu_then_add_shared",
+       [] {
+         return norm({.x_lanes = kShared,
+                      .affines = 2,
+                      .fork = true,
+                      .residual = kShared,
+                      .activation = kReluThenAdd});
+       }},
+      {"norm", "fork_fixed_statistics_per_lane",
+       [] {
+         return norm(
+             {.x_lanes = kShared, .affines = 2, .fork = true, .activation = kRelu, .fixed = true});
+       }},
+      {"norm", "split_shared_residual",
+       [] {
+         return norm({.x_lanes = kSplit, .affines = 2, .residual = kShared, .activation = kRelu});
+       }},
+      {"norm", "split_one_affine",
+       [] { return norm({.x_lanes = kSplit, .residual = kSplit, .activation = kReluThenAdd}); }},
+      {"norm", "shared_split_residual",
+       [] { return norm({.x_lanes = kShared, .residual = kSplit}); }},
+      {"norm", "shared_split_residual_relu",
+       [] { return norm({.x_lanes = kShared, .residual = kSplit, .activation = kRelu}); }},
+      {"norm", "shared_split_residual_relu_then_add",
+       [] { return norm({.x_lanes = kShared, .residual = kSplit, .activation = kReluThenAdd}); }},
+      {"norm", "fixed_statistics",
+       [] { return norm({.residual = kOne, .activation = kRelu, .fixed = true}); }},
+      {"norm", "and_itself_relu", [] { return norm_and_itself(kRelu, false); }},
+      {"norm", "and_itself_relu_then_add", [] { return norm_and_itself(kReluThenAdd, false); }},
+      {"norm", "and_itself_fork", [] { return norm_and_itself(kRelu, true); }},
+      {"add", "plain", [] { return add(kOne, kOne, false); }},
+      {"add", "relu", [] { return add(kShared, kShared, true); }},
+      {"add", "shared_to_split", [] { return add(kShared, kSplit, false); }},
+      {"add", "split_and_shared_relu", [] { return add(kSplit, kShared, true); }},
+      {"add", "itself", [] { return add_itself(); }},
+      {"max_pool", "two", [] { return max_pool(2, 2, 0); }},
+      {"max_pool", "three_overlapping", [] { return max_pool(3, 2, 1); }},
+      {"global_mean_pool", "all",
+       [] {
+         const Var x = input({2, 3, 5, 4}, 1);
+         return Checked{
+             {{"x", x}}, [=](Evaluation& e) { e.sum(ops::global_mean_pool(e.tape, x)); }, 15};
+       }},
+      {"global_max_pool", "all",
+       [] {
+         const Var x = distinct({2, 3, 5, 4}, 1);
+         return Checked{{{"x", x}}, [=](Evaluation& e) { e.sum(ops::global_max_pool(e.tape, x)); }};
+       }},
+      {"cross_entropy", "one_lane", [] { return cross_entropy(kOne, 0); }},
+      {"cross_entropy", "smoothing", [] { return cross_entropy(kOne, 0.1f); }},
+      {"cross_entropy", "split", [] { return cross_entropy(kSplit, 0.2f); }},
+      {"cross_entropy", "shared", [] { return cross_entropy(kShared, 0); }},
+      {"passport_read", "two_sites", [] { return passport_read(); }},
+      {"passport_read", "one_digest", [] { return passport_read_of_one_digest(); }},
+      {"gate", "two_sites", [] { return gate(); }},
+      {"slice", "overlapping", [] { return slice(); }},
+      {"sign_loss", "two_sites", [] { return sign_loss(); }},
+  };
+  return all;
+}
+
+class OpGradient : public testing::TestWithParam<OpCase> {};
+
+TEST_P(OpGradient, IsTheDifferenceQuotient) {
+  const Checked c = GetParam().make();
+  check_gradients(poisoned(), c.leaves, c.f, {.roundings = c.roundings});
+}
+
+/// The same operation twice on the same inputs, which have memory for their gradients as parameters
+/// have: the first contribution overwrites, the second adds.
+TEST_P(OpGradient, AccumulatesOverUses) {
+  const Checked c = GetParam().make();
+  for (const Leaf& l : c.leaves) l.var.gradient->value = Tensor::empty(poisoned(), l.var.shape());
+  const auto twice = [&](Evaluation& e) { c.f(e), c.f(e); };
+  check_gradients(poisoned(), c.leaves, twice, {.roundings = c.roundings + 1});
+}
+
+TEST_P(OpGradient, IsNotRecordedInForwardOnlyMode) {
+  const Checked c = GetParam().make();
+  check_records_nothing(poisoned(), c.leaves, c.f);
+}
+
+INSTANTIATE_TEST_SUITE_P(Ops, OpGradient, testing::ValuesIn(op_cases()),
+                         testing::PrintToStringParamName());
+
+TEST(OpGradients, EveryOperationOfTheHeaderIsChecked) {
+  const auto header = std::filesystem::path(__FILE__).parent_path() / "../../engine/ops/ops.hpp";
+  const std::vector<std::byte> bytes = read_file(header.string(), 1 << 20);
+  const std::string text(text_of(bytes));
+  const std::regex declaration(R"((\w+)\(Tape& tape)");
+  std::set<std::string> declared, checked;
+  for (std::sregex_iterator it(text.begin(), text.end(), declaration), end; it != end; ++it)
+    declared.insert((*it)[1]);
+  for (const OpCase& c : op_cases()) checked.insert(c.op);
+  EXPECT_EQ(declared, checked);
+  EXPECT_GE(declared.size(), 12u);
+}
+
+}  // namespace
+}  // namespace passnorm::test
