@@ -2,7 +2,7 @@
 cmake_minimum_required(VERSION 3.25)
 
 function(run)
-  execute_process(COMMAND ${ARGN} RESULT_VARIABLE failed OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  execute_process(COMMAND ${ARGN} WORKING_DIRECTORY ${WORK_DIR} RESULT_VARIABLE failed OUTPUT_VARIABLE output ERROR_VARIABLE output)
   if(failed)
     list(JOIN ARGN " " command)
     message(FATAL_ERROR "${command}\n${output}\nended with ${failed}")
@@ -11,6 +11,7 @@ function(run)
 endfunction()
 
 file(REMOVE_RECURSE ${WORK_DIR})
+file(MAKE_DIRECTORY ${WORK_DIR})
 if(WAY STREQUAL "Package")
   run(${CMAKE_COMMAND} --install ${BINARY_DIR} --prefix ${WORK_DIR}/installed --config ${BUILD_TYPE})
   file(RENAME ${WORK_DIR}/installed ${WORK_DIR}/moved)
