@@ -69,6 +69,9 @@ void add_train(CLI::App& app, Action& action) {
       ->capture_default_str();
   text("--pretrained", o->pretrained,
        "ordinary network whose features of test images are the keys (image, shuffle)", "FILE");
+  command->add_flag("--key-batch-statistics", o->key_batch_statistics,
+                    "the pretrained network normalises key images by their own statistics, as in "
+                    "the papers' code");
   CLI::Option* signature = text("--signature", o->signature,
                                 "text that the bits are derived from, with the key: bound", "TEXT");
   text("--signature-ascii", o->signature_ascii,
@@ -89,6 +92,10 @@ void add_train(CLI::App& app, Action& action) {
          "share of the target spread over all classes", 0, 1);
   number("--clip-norm", o->fit.clip_norm, "largest norm of the gradient; 0 = no limit", 0, 1e9);
   text("--schedule", o->schedule, "multistep:E,E.. | onecycle | constant", "NAME")
+      ->capture_default_str();
+  text("--keep", o->keep, "which epoch: last, or best on the test set, as in the papers' code",
+       "NAME")
+      ->check(CLI::IsMember({"last", "best"}))
       ->capture_default_str();
   count("--crop-pad", o->fit.crop_pad, "augmentation: random crop of the image padded by N", 0)
       ->capture_default_str();

@@ -9,9 +9,9 @@ namespace passnorm::cli {
 struct TrainOptions {
   std::string model = "resnet18", data, normalise = "data", scheme = "pan", norm = "batch",
               sites = "last";
-  bool residual_relu = false;
+  bool residual_relu = false, key_batch_statistics = false;
   std::string passport = "random", pretrained, signature, signature_ascii;
-  std::string optimizer = "sgd", schedule = "multistep:100,150";
+  std::string optimizer = "sgd", schedule = "multistep:100,150", keep = "last";
   train::FitOptions fit;
   int64_t limit_train = 0, limit_test = 0;
   std::optional<uint64_t> seed;

@@ -58,6 +58,8 @@ void write_config(const RunDirectory& run, const TrainOptions& o, uint64_t seed)
                 {"residual-relu", o.residual_relu},
                 {"passport", o.passport},
                 {"pretrained", o.pretrained},
+                {"key-batch-statistics", o.key_batch_statistics},
+                {"keep", o.keep},
                 {"sign-loss", shortest(f.loss.sign.alpha)},
                 {"epochs", f.epochs},
                 {"batch", f.batch},
@@ -151,8 +153,37 @@ Passport make_passport(const TrainOptions& o, const Model& model, const train::I
       train::key_images(*stream, images, o.passport == "image" ? 1 : 20, secret),
       {.secret = secret,
        .signature = signature,
-       .source = o.passport == "image" ? Passport::Source::kImage : Passport::Source::kShuffle});
+       .source = o.passport == "image" ? Passport::Source::kImage : Passport::Source::kShuffle,
+       .batch_statistics = o.key_batch_statistics});
 }
+
+/// The references' choice of epoch: the best mean test accuracy of the branches, the first of
+/// equals.
+class BestEpoch {
+ public:
+  void offer(const train::EpochReport& e, const Model& model) {
+    if (!e.test) return;
+    const auto& [branch, other] = std::pair(e.test->public_accuracy, e.test->passport_accuracy);
+    const double score =
+        branch && other ? (*branch + *other) / 2 : branch.value_or(other.value_or(0));
+    if (score <= score_) return;
+    score_ = score;
+    report = e;
+    weights_ = model.parameters().weights().to_host(model.stream());
+    buffers_ = model.parameters().buffer_arena().to_host(model.stream());
+  }
+  void restore(const Model& model) const {
+    model.parameters().weights().copy_from<float>(model.stream(), weights_);
+    if (!buffers_.empty())
+      model.parameters().buffer_arena().copy_from<float>(model.stream(), buffers_);
+  }
+
+  train::EpochReport report;
+
+ private:
+  double score_ = -1;
+  std::vector<float> weights_, buffers_;
+};
 
 }  // namespace
 
@@ -192,8 +223,15 @@ TrainedRun run_training(const TrainOptions& o) {
     fmt::print(stderr, "note: {} without a trigger set trains as deepipr-v2 does\n", scheme.name);
   const RunDirectory directory(o);
   write_config(directory, o, seed);
+  const auto save_passport = [&] {
+    if (!run.passport) return;
+    models::take_lane_state(*run.model, *run.passport);
+    run.passport->save(directory.file("owner.passport"));
+  };
+  save_passport();  // the keys are safe, however the training ends
   ProgressLine line(o.fit.epochs, run.model->has_branch(Branch::kPublic),
                     run.model->has_branch(Branch::kPassport));
+  BestEpoch best;
   train::FitOptions fit = o.fit;
   fit.seed = seed;
   train::fit(*run.model, run.passport ? &*run.passport : nullptr, data, &run.test, fit,
@@ -204,14 +242,16 @@ TrainedRun run_training(const TrainOptions& o) {
                     log_epoch(directory, e, *run.model);
                     run.seconds += e.seconds;
                     run.last = e;
+                    if (o.keep == "best") best.offer(e, *run.model);
                   }});
+  if (o.keep == "best") {
+    best.restore(*run.model);
+    run.last = best.report;
+  }
 
   models::save_released(*run.model, directory.file("model.safetensors"),
                         train::normalisation_of(data));
-  if (run.passport) {
-    models::take_lane_state(*run.model, *run.passport);
-    run.passport->save(directory.file("owner.passport"));
-  }
+  save_passport();
   return run;
 }
 
