@@ -5,6 +5,16 @@
 
 namespace passnorm {
 
+namespace {
+
+std::string description(const Site& site) {
+  const kernels::ConvGeometry& g = site.geometry;
+  return concat(site.name, " (keys ", g.c, "x", g.h, "x", g.w, ", ", g.o, " channels, kernel ",
+                g.kh, "x", g.kw, ", stride ", g.stride, ", padding ", g.pad, ")");
+}
+
+}  // namespace
+
 OpenPassport::OpenPassport(Stream& stream, const Passport& passport, std::span<const Site> sites) {
   if (passport.sites().size() != sites.size())
     fail(Fault::kInput, "the passport is for ", passport.sites().size(), " sites, the network has ",
@@ -14,9 +24,8 @@ OpenPassport::OpenPassport(Stream& stream, const Passport& passport, std::span<c
     const SitePassport& p = passport.sites()[i];
     const kernels::ConvGeometry& g = sites[i].geometry;
     if (!(p.site == sites[i]))
-      fail(Fault::kInput, "the passport's site ", i + 1, " is ", p.site.name, " with keys of ",
-           p.site.geometry.c, "x", p.site.geometry.h, "x", p.site.geometry.w, "; the network's is ",
-           sites[i].name, " with ", g.c, "x", g.h, "x", g.w);
+      fail(Fault::kInput, "the passport's site ", i + 1, " is ", description(p.site),
+           "; the network's is ", description(sites[i]));
     const Tensor digest = Tensor::empty(stream, {2, g.window()});
     for (const auto* key : {&p.scale_key, &p.shift_key}) {
       const Tensor file = Tensor::from<float>(stream, {g.c, g.h, g.w}, *key);

@@ -123,7 +123,11 @@ Passport Passport::with_bits(std::vector<std::vector<int8_t>> bits) const {
   Passport p = *this;
   p.signature_ = {Signature::Kind::kFree, ""};
   PASSNORM_CHECK(bits.size() == sites_.size(), bits.size(), " sites of bits");
-  for (size_t i = 0; i < bits.size(); ++i) p.sites_[i].bits = std::move(bits[i]);
+  for (size_t i = 0; i < bits.size(); ++i) {
+    PASSNORM_CHECK(bits[i].size() == p.sites_[i].bits.size(), bits[i].size(), " bits for ",
+                   p.sites_[i].site.name);
+    p.sites_[i].bits = std::move(bits[i]);
+  }
   return p;
 }
 

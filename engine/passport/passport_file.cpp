@@ -2,14 +2,17 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <set>
 
 #include "engine/io/file.hpp"
 #include "engine/io/json.hpp"
+#include "engine/io/text.hpp"
 #include "engine/passport/passport.hpp"
 
 namespace passnorm {
 namespace {
 
+constexpr size_t kMaxName = 200;
 constexpr std::string_view kFormat = "passnorm.passport/1";
 constexpr std::array<std::string_view, 4> kSignatureKinds = {"text", "ascii", "random", "free"};
 constexpr std::array<Passport::Source, 4> kSources = {
@@ -35,11 +38,19 @@ const std::string& required(const SafeTensors& file, const std::string& key) {
   return it->second;
 }
 
+/// Names stand in messages for as long as the passport lives.
+void check_name(const SafeTensors& file, const std::string& name) {
+  if (name.empty() || printable(name, kMaxName) != name)
+    fail(Fault::kInput, file.name(), ": ", quote(name), " is no name: 1 to ", kMaxName,
+         " characters of printable ASCII without quotes and backslashes");
+}
+
 Site site_of(const SafeTensors& file, const Json& json) {
   Site site;
   if (!json.is_object() || !json.contains("name") || !json["name"].is_string())
     fail(Fault::kInput, file.name(), ": a site of the passport has no name");
   site.name = json["name"];
+  check_name(file, site.name);
   kernels::ConvGeometry& g = site.geometry;
   const std::pair<const char*, int64_t*> fields[] = {
       {"h", &g.h},   {"w", &g.w},   {"c", &g.c},           {"o", &g.o},
@@ -62,7 +73,7 @@ Site site_of(const SafeTensors& file, const Json& json) {
 const TensorInfo& tensor(const SafeTensors& file, const std::string& name, DType dtype,
                          const std::vector<int64_t>& shape) {
   const TensorInfo* t = file.find(name);
-  if (!t) fail(Fault::kInput, file.name(), ": the passport has no tensor ", name);
+  if (!t) fail(Fault::kInput, file.name(), ": the passport has no tensor ", quote(name));
   if (t->dtype != dtype || t->shape != shape)
     fail(Fault::kInput, file.name(), ": tensor ", name,
          " has another type or shape than its site says");
@@ -100,7 +111,7 @@ void Passport::save(const std::string& path) const {
 Passport Passport::load(const std::string& path) {
   const SafeTensors file = SafeTensors::open(path);
   if (const std::string& format = required(file, "format"); format != kFormat)
-    fail(Fault::kInput, path, ": is a \"", format, "\" file; a \"", kFormat,
+    fail(Fault::kInput, path, ": is a ", quote(format), " file; a \"", kFormat,
          "\" file was expected");
   if (others_can_read(path))
     fail(Fault::kSecret, path, ": others can read this secret; run: chmod 600 ", path);
@@ -110,9 +121,9 @@ Passport Passport::load(const std::string& path) {
   const auto source = std::ranges::find(kSources, source_name, [](Source s) { return name_of(s); });
   const auto kind = std::ranges::find(kSignatureKinds, kind_name);
   if (source == kSources.end())
-    fail(Fault::kInput, path, ": unknown passport source \"", source_name, "\"");
+    fail(Fault::kInput, path, ": unknown passport source ", quote(source_name));
   if (kind == kSignatureKinds.end())
-    fail(Fault::kInput, path, ": unknown signature kind \"", kind_name, "\"");
+    fail(Fault::kInput, path, ": unknown signature kind ", quote(kind_name));
 
   std::vector<uint8_t> seed(32, 0);
   if (*source == Source::kRandom) seed = from_hex(path + ": seed", required(file, "seed"), 32);
@@ -130,9 +141,11 @@ Passport Passport::load(const std::string& path) {
   const Json sites = parse_json(path + ": metadata \"sites\"", required(file, "sites"));
   if (!sites.is_array() || sites.empty())
     fail(Fault::kInput, path, ": the passport names no sites");
-  std::vector<std::string_view> used;
+  std::set<std::string, std::less<>> used;
   for (const Json& json : sites) {
     SitePassport s{.site = site_of(file, json), .scale_key = {}, .shift_key = {}, .bits = {}};
+    if (used.contains(s.site.name + ".b"))
+      fail(Fault::kInput, path, ": site ", s.site.name, " stands twice in the passport");
     const TensorInfo& scale = tensor(file, s.site.name + ".skey", DType::kF32, key_shape(s.site));
     const TensorInfo& shift = tensor(file, s.site.name + ".key", DType::kF32, key_shape(s.site));
     const TensorInfo& bits = tensor(file, s.site.name + ".b", DType::kI8, {s.site.channels()});
@@ -144,12 +157,14 @@ Passport Passport::load(const std::string& path) {
       if (bit != 1 && bit != -1)
         fail(Fault::kInput, path, ": tensor ", bits.name, " holds ", static_cast<int>(bit),
              "; bits are -1 or 1");
-    for (const TensorInfo* t : {&scale, &shift, &bits}) used.push_back(t->name);
+    for (const TensorInfo* t : {&scale, &shift, &bits}) used.insert(t->name);
     p.sites_.push_back(std::move(s));
   }
   for (const TensorInfo& t : file.tensors())
-    if (std::ranges::find(used, t.name) == used.end())
+    if (!used.contains(t.name)) {
+      check_name(file, t.name);
       p.lane_state.push_back({t.name, t.shape, to_f32(tensor(file, t.name, DType::kF32, t.shape))});
+    }
   return p;
 }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "engine/io/text.hpp"
+
 namespace passnorm {
 namespace {
 
@@ -31,7 +33,7 @@ const Scheme& scheme(std::string_view name) {
     if (s.name == wanted) return s;
   std::string known;
   for (const Scheme& s : kSchemes) known += concat(known.empty() ? "" : ", ", s.name);
-  fail(Fault::kUsage, "unknown scheme \"", name, "\"; known: ", known);
+  fail(Fault::kUsage, "unknown scheme ", quote(name), "; known: ", known);
 }
 
 PassportPlan PassportPlan::of(std::string_view scheme_name, std::string_view sites) {

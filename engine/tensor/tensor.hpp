@@ -28,7 +28,7 @@ class Tensor {
 
   explicit operator bool() const { return storage_ != nullptr; }
   const Shape& shape() const { return shape_; }
-  int64_t size() const { return shape_.size(); }
+  int64_t size() const { return storage_ ? shape_.size() : 0; }
   DType dtype() const { return dtype_; }
 
   /// Consecutive elements from `offset` on, sharing memory.
