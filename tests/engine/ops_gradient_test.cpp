@@ -430,6 +430,43 @@ TEST_P(OpGradient, IsNotRecordedInForwardOnlyMode) {
 INSTANTIATE_TEST_SUITE_P(Ops, OpGradient, testing::ValuesIn(op_cases()),
                          testing::PrintToStringParamName());
 
+/// The weight of backward is a factor of every loss's gradient (4 is exact in floating point).
+TEST(OpGradients, OfLossesHaveTheWeightOfBackward) {
+  for (const OpCase& c : op_cases()) {
+    if (c.op != std::string("cross_entropy") && c.op != std::string("sign_loss")) continue;
+    const auto gradient = [&](float weight) {
+      const Checked made = c.make();
+      Tape tape(poisoned());
+      if (c.op == std::string("cross_entropy"))
+        ops::cross_entropy(tape, made.leaves[0].var, labels(std::vector<int32_t>(3, 1)));
+      else
+        ops::sign_loss(tape, made.leaves[0].var, {7},
+                       Tensor::from<int8_t>(poisoned(), {7}, std::vector<int8_t>(7, 1)), {});
+      tape.backward(weight);
+      return made.leaves[0].var.gradient->value.to_host(poisoned());
+    };
+    std::vector<float> expected = gradient(1);
+    for (float& v : expected) v *= 4;
+    EXPECT_EQ(gradient(4), expected) << c.op << " " << c.name;
+  }
+}
+
+/// Rows of one branch never meet rows of another.
+TEST(Ops, RefuseOperandsOfOtherLanes) {
+  const Shape shape{2, 1, 1, kC};
+  const Tensor table = Tensor::zeros(poisoned(), {1, kC});
+  Tape tape(poisoned());
+  for (const auto& [a, b] :
+       {std::pair{kOne, kShared}, {kOne, Lanes::only(Branch::kPassport)}, {kSplit, kOne}}) {
+    const Var x = input(shape, 1, a), y = input(shape, 2, b);
+    EXPECT_THROW(ops::add(tape, x, y, true), Error);
+    EXPECT_THROW(ops::add(tape, y, x, true), Error);
+    EXPECT_THROW(ops::norm(tape, x, y, {{table, table, {}, {}}},
+                           {.geometry = NormGeometry::of(NormKind::kBatch, 2, 1, kC, 1)}),
+                 Error);
+  }
+}
+
 TEST(OpGradients, EveryOperationOfTheHeaderIsChecked) {
   const auto header = std::filesystem::path(__FILE__).parent_path() / "../../engine/ops/ops.hpp";
   const std::vector<std::byte> bytes = read_file(header.string(), 1 << 20);
