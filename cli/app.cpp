@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <filesystem>
 #include <new>
@@ -35,11 +37,15 @@ void ModelArgument::add_to(CLI::App& command, bool passport_required) {
   if (passport_required) option->required();
 }
 
+std::string model_file(const std::string& path) {
+  std::error_code error;  // what cannot be looked at is refused when it is read
+  return fs::is_directory(path, error) ? (fs::path(path) / "model.safetensors").string() : path;
+}
+
 ModelArgument::Opened ModelArgument::open(std::shared_ptr<Stream> stream) const {
   Opened opened;
   if (!passport.empty()) opened.passport = Passport::load(passport);
-  const std::string file =
-      fs::is_directory(path) ? (fs::path(path) / "model.safetensors").string() : path;
+  const std::string file = model_file(path);
   opened.loaded =
       models::load_released(file, opened.passport ? &*opened.passport : nullptr, std::move(stream));
   return opened;
@@ -48,11 +54,7 @@ ModelArgument::Opened ModelArgument::open(std::shared_ptr<Stream> stream) const 
 train::ImageSet test_set(const std::string& spec, int64_t limit, const Model& model,
                          const models::InputNormalisation& normalisation) {
   train::ImageSet set = train::load(train::parse_data_spec(spec), train::Split::kTest, limit);
-  const Shape& in = model.architecture().input;
-  if (Shape{set.h, set.w, set.channels} != in || set.classes != model.options().classes)
-    fail(Fault::kUsage, "--data ", spec, ": ", set.classes, " classes of ", set.channels, "x",
-         set.h, "x", set.w, " images; the model takes ", model.options().classes, " classes of ",
-         in[2], "x", in[0], "x", in[1]);
+  train::check_fits(set, model);
   train::normalise_as(set, normalisation);
   return set;
 }
@@ -88,18 +90,26 @@ int run(int argc, char** argv) {
 #ifdef PASSNORM_BENCH
   add_bench(app, action);
 #endif
-  const auto complain = [](std::string_view what, int code) {
-    fmt::print(stderr, "passnorm: {}\n", what);
+  const auto complain = [](std::string text, int code) {
+    // One line, whatever the arguments and files that it quotes hold.
+    std::ranges::replace_if(
+        text, [](unsigned char c) { return std::iscntrl(c); }, ' ');
+    fmt::print(stderr, "passnorm: {}\n", text);
     return code;
   };
   try {
     app.parse(argc, argv);
-    return action();
+    const int code = action();
+    if (std::fflush(stdout) != 0)
+      return complain("the result could not be written to stdout",
+                      static_cast<int>(Fault::kMemory));
+    return code;
   } catch (const CLI::Success& e) {
     return app.exit(e);
   } catch (const CLI::ParseError& e) {
+    const auto commands = app.get_subcommands();  // those that were given
     return complain(fmt::format("{} (passnorm {}--help tells more)", e.what(),
-                                argc > 1 && argv[1][0] != '-' ? argv[1] + std::string(" ") : ""),
+                                commands.empty() ? "" : commands[0]->get_name() + " "),
                     static_cast<int>(Fault::kUsage));
   } catch (const Error& e) {
     return complain(e.what(), static_cast<int>(e.fault()));

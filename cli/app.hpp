@@ -51,6 +51,9 @@ struct ModelArgument {
   Opened open(std::shared_ptr<Stream> stream) const;
 };
 
+/// The model file of a run directory, or the path itself.
+std::string model_file(const std::string& path);
+
 /// The test split of SPEC, normalised as the model expects.
 train::ImageSet test_set(const std::string& spec, int64_t limit, const Model& model,
                          const models::InputNormalisation& normalisation);

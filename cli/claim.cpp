@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "cli/app.hpp"
+#include "engine/io/text.hpp"
 
 namespace passnorm::cli {
 namespace {
@@ -67,9 +68,11 @@ Json claim_json(const verify::Claim& c) {
   }
   return {{"verdict", verify::name_of(c.verdict)},
           {"bits_bound", c.bits_bound},
+          {"signature", c.signature.text},
           {"bits", {{"matched", c.matched}, {"total", c.total}}},
           {"log2_p", c.log2_p},
           {"tests", c.tests},
+          {"log2_tests", c.log2_tests},
           {"threshold_log2", verify::kLog2Threshold},
           {"sites", sites},
           {"accuracy", accuracy_json(c.evaluation)},
@@ -78,9 +81,16 @@ Json claim_json(const verify::Claim& c) {
 
 std::string claim_text(const verify::Claim& c) {
   std::string out = fmt::format("verdict     {}\n", verify::name_of(c.verdict));
+  out += fmt::format("bits        {} of {} match\n", c.matched, c.total);
   out += fmt::format(
-      "bits        {} of {} match, log2 p = {:.1f} ({} tests; {:.0f} or less is beyond chance)\n",
-      c.matched, c.total, c.log2_p, c.tests, verify::kLog2Threshold);
+      "chance      log2 p = {:.1f}, with log2 {:.1f} tests (claims tried, choices of sites) "
+      "{:.1f}: "
+      "{} than {:.0f}\n",
+      c.log2_p, c.log2_tests, c.log2_p + c.log2_tests,
+      c.log2_p + c.log2_tests <= verify::kLog2Threshold ? "not more" : "more",
+      verify::kLog2Threshold);
+  out += fmt::format("signature   {}\n",
+                     c.signature.text.empty() ? "(no text)" : quote(c.signature.text));
   out += fmt::format("bound       {}\n",
                      c.bits_bound ? "yes: the bits follow from the key and the signature text"
                                   : "no: whoever made this passport could choose its bits");
@@ -93,7 +103,7 @@ std::string claim_text(const verify::Claim& c) {
   if (!c.null.matched.empty()) {
     const Spread matched = spread(c.null.matched);
     out += fmt::format(
-        "chance      {} random passports with bits of their own match {:.1f} +- {:.1f}, at most "
+        "null        {} random passports with bits of their own match {:.1f} +- {:.1f}, at most "
         "{:.0f}\n",
         c.null.matched.size(), matched.mean, matched.stddev, matched.most);
   }

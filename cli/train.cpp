@@ -1,5 +1,8 @@
 #include <fmt/format.h>
 
+#include <cmath>
+#include <cstdlib>
+
 #include "cli/train_options.hpp"
 
 namespace passnorm::cli {
@@ -47,6 +50,9 @@ void add_train(CLI::App& app, Action& action) {
                           double most) {
     return command->add_option(name, to, help)
         ->check(CLI::Range(least, most))
+        ->check([](const std::string& given) {
+          return std::isnan(std::strtod(given.c_str(), nullptr)) ? "is not a number" : "";
+        })
         ->capture_default_str()
         ->type_name("X");
   };

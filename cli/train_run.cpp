@@ -1,8 +1,9 @@
 // A training run and its directory.
 #include <fmt/format.h>
 
-#include <chrono>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <sstream>
 
@@ -29,7 +30,9 @@ struct RunDirectory {
              "; choose another folder or add --overwrite");
     fs::create_directories(path, error);
     if (error) fail(Fault::kInput, "--out ", o.out, ": cannot make the folder: ", error.message());
-    for (const char* name : {"metrics.jsonl", "metrics.csv"}) fs::remove(path / name, error);
+    // With --overwrite: a new passport never stands beside an old model.
+    for (const char* name : {"model.safetensors", "owner.passport", "metrics.jsonl", "metrics.csv"})
+      fs::remove(path / name, error);
   }
 
   std::string file(const char* name) const { return (path / name).string(); }
@@ -38,7 +41,8 @@ struct RunDirectory {
     std::FILE* f = std::fopen(file(name).c_str(), "a");
     const bool written = f && std::fputs(line.c_str(), f) >= 0;
     if ((f && std::fclose(f) != 0) || !written)
-      fail(Fault::kMemory, file(name), ": cannot be written: is the disk full?");
+      fail(errno == ENOSPC ? Fault::kMemory : Fault::kInput, file(name),
+           ": cannot be written: ", std::strerror(errno));
   }
 
   fs::path path;
@@ -142,10 +146,7 @@ Passport make_passport(const TrainOptions& o, const Model& model, const train::I
     fail(Fault::kUsage, "--passport ", o.passport,
          " needs --pretrained FILE: an ordinary network of the same kind (train one with --scheme "
          "none)");
-  auto pretrained = models::load_released(
-      fs::is_directory(o.pretrained) ? (fs::path(o.pretrained) / "model.safetensors").string()
-                                     : o.pretrained,
-      nullptr, stream);
+  auto pretrained = models::load_released(model_file(o.pretrained), nullptr, stream);
   train::ImageSet images = test;
   train::normalise_as(images, pretrained.normalisation);
   return models::propagate_keys(
@@ -189,6 +190,8 @@ class BestEpoch {
 
 TrainedRun run_training(const TrainOptions& o) {
   const Scheme& scheme = passnorm::scheme(o.scheme);
+  if (!scheme.passport && !(o.signature.empty() && o.signature_ascii.empty()))
+    fail(Fault::kUsage, "--scheme none has no passport to put a signature in");
   uint64_t seed = 0;
   if (o.seed) {
     seed = *o.seed;
@@ -212,7 +215,7 @@ TrainedRun run_training(const TrainOptions& o) {
                            stream);
   if (scheme.passport) {
     run.passport = make_passport(o, *run.model, run.test, stream);
-    if (o.seed && o.passport == "random")
+    if (o.seed)
       fmt::print(stderr,
                  "note: the passport follows from --seed {}: repeatable, and guessable; leave "
                  "--seed out for a secret one\n",

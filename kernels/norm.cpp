@@ -8,7 +8,6 @@ NormGeometry NormGeometry::of(NormKind kind, int64_t n, int64_t s, int64_t c, in
                  " positions and ", c, " channels on ", lanes, " lanes");
   switch (kind) {
     case NormKind::kBatch:
-    case NormKind::kNone:
       return {lanes, n / lanes * s, c, c};
     case NormKind::kGroup:
       if (group_channels <= 0 || c < group_channels || c % (c / group_channels) != 0)

@@ -17,7 +17,7 @@
 
 namespace passnorm::kernels {
 
-enum class NormKind { kBatch, kGroup, kInstance, kLayer, kNone };
+enum class NormKind { kBatch, kGroup, kInstance, kLayer };
 
 /// x [rows, C] seen as `blocks` blocks of `rows` rows each; statistics over one block and one group
 /// of channels. The only code that knows what batch, group, instance and layer mean is

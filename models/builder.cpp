@@ -8,6 +8,8 @@ Builder::Builder(Model& model) : model_(model) {
   const auto& last = model.architecture_.last;
   const PassportPlan& plan = model.options_.plan;
   if (!plan.scheme->passport) return;
+  if (plan.sites.empty())
+    fail(Fault::kUsage, "scheme ", plan.scheme->name, " needs at least one site with a passport");
   for (const std::string& site : plan.sites) {
     if (site == "last")
       patterns_.insert(patterns_.end(), last.begin(), last.end());
@@ -40,6 +42,11 @@ Builder::Built Builder::conv_norm(const std::string& name, const Extent& in, int
                                 .pad = pad};
   const ModelOptions& options = model_.options_;
   const NormSpec spec{.kind = options.norm, .channels = outputs};
+  try {
+    kernels::NormGeometry::of(spec.kind, 1, 1, outputs, 1, spec.group_channels);
+  } catch (const Error& e) {
+    fail(e.fault(), name, ": ", e.what());
+  }
   ParameterSet& set = model_.parameters_;
   Convolution convolution(set, name + ".conv", g);
   if (carries_passport(name)) {

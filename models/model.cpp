@@ -27,7 +27,7 @@ kernels::NormKind norm_kind(std::string_view name) {
 std::string_view name_of(kernels::NormKind kind) {
   for (const auto& [name, known] : kNorms)
     if (known == kind) return name;
-  return "none";
+  fail(Fault::kBug, "norm kind ", static_cast<int>(kind));
 }
 
 Var ConvNorm::forward(Pass& pass, const Var& x, kernels::NormActivation activation,
@@ -56,6 +56,7 @@ Var Model::forward(Pass& pass, const Var& x) {
 }
 
 Var Model::read(Tape& tape, const OpenPassport& passport) const {
+  PASSNORM_CHECK(passport.sites() == sites_, "the passport was opened for another model");
   std::vector<ops::ReadSite> reads;
   for (size_t i = 0; i < passport_layers_.size(); ++i)
     reads.push_back({passport_layers_[i]->convolution.weight(), {}, passport.digest(i)});

@@ -90,6 +90,8 @@ void save_released(const Model& model, const std::string& path,
   for_each_tensor(model, [&](const TensorSpec& spec, const Tensor& value) {
     if (spec.secret) return;
     kept.push_back(to_file_order(spec, value.to_host(model.stream())));
+    if (!std::ranges::all_of(kept.back(), [](float v) { return std::isfinite(v); }))
+      fail(Fault::kNumerics, path, ": not written: ", spec.name, " holds NaN or infinite values");
     entries.push_back({released_name(spec), file_shape(spec), std::span(kept.back())});
   });
   Metadata metadata{{"format", std::string(kFormat)},
@@ -129,9 +131,10 @@ LoadedModel load_released(const std::string& path, const Passport* passport,
   ModelOptions options{.classes = metadata.integer("classes", 2, 1 << 20),
                        .residual_relu = metadata.integer("residual_relu", 0, 1) == 1,
                        .affine_layers = std::vector<std::string>()};
-  // Before memory is taken for them.
+  // Before memory is taken for them. No architecture's classifier has fewer inputs.
+  constexpr int64_t kLeastInputs = 64;
   if (std::ranges::none_of(file.tensors(), [&](const TensorInfo& t) {
-        return t.shape.size() == 2 && t.shape[0] == options.classes;
+        return t.shape.size() == 2 && t.shape[0] == options.classes && t.shape[1] >= kLeastInputs;
       }))
     fail(Fault::kInput, path, ": has no classifier of ", options.classes,
          " classes, which its metadata says");
@@ -186,10 +189,10 @@ LoadedModel load_released(const std::string& path, const Passport* passport,
         fail(Fault::kInput, path, ": tensor ", name, " holds ", bad,
              " values that are NaN or infinite");
       elements = to_f32(*t);
-      if (name.ends_with(".running_var") && std::ranges::min(elements) < 0)
-        fail(Fault::kInput, path, ": tensor ", name, " holds a negative variance");
       ++used;
     }
+    if (spec.name.ends_with(".running_var") && std::ranges::min(elements) < 0)
+      fail(Fault::kInput, path, ": tensor ", spec.name, " holds a negative variance");
     value.copy_from<float>(*stream, from_file_order(spec, elements));
   });
   if (used != file.tensors().size()) {

@@ -19,8 +19,8 @@ std::map<std::string, LayerInput> layer_inputs(Model& model, const Tensor& image
   };
   Tape tape(model.stream(), Tape::Mode::kForwardOnly);
   Pass pass{.tape = tape, .mode = mode, .passport = nullptr};
+  const std::shared_ptr<void> restore(nullptr, [&](void*) { model.on_layer_input = nullptr; });
   model.forward(pass, {images, Lanes::only(Branch::kPublic), nullptr});
-  model.on_layer_input = nullptr;
   return inputs;
 }
 

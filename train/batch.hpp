@@ -29,9 +29,13 @@ class DeviceImages {
 
  private:
   Stream& stream_;
-  const ImageSet& set_;
   Tensor images_;  ///< [n, C, H, W] u8
+  std::vector<int32_t> labels_;
+  std::array<float, 4> mean_, stddev_;
 };
+
+/// Error(kUsage) unless the images and classes of the set are what the model takes.
+void check_fits(const ImageSet& set, const Model& model);
 
 /// What a model file keeps of a set, and a set normalised as a model expects.
 models::InputNormalisation normalisation_of(const ImageSet& set);

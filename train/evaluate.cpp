@@ -15,6 +15,8 @@ Evaluation evaluate(Model& model, const OpenPassport* passport, const ImageSet& 
       fail(Fault::kSecret, "this network has no public branch: give its passport");
     lanes = Lanes::only(Branch::kPublic);
   }
+  if (data.n < 1) fail(Fault::kUsage, "there are no images to evaluate on");
+  check_fits(data, model);
   const DeviceImages images(model.stream(), data);
   const int64_t count = o.limit > 0 ? std::min(o.limit, data.n) : data.n;
   std::array<double, 2> hits{}, loss{};

@@ -26,8 +26,7 @@ class Optimizer {
   Optimizer(Stream& stream, ParameterSet& parameters, const OptimizerOptions& options);
 
   /// One update. lr_factor: of the schedule; clip_norm: largest norm of the whole gradient, 0 for
-  /// none. Returns the norm before clipping (0 where it was not needed). A gradient that is not
-  /// finite changes nothing.
+  /// none. Returns the norm before clipping. A gradient that is not finite changes nothing.
   struct Report {
     double gradient_norm = 0;
     bool skipped = false;

@@ -2,6 +2,8 @@
 
 #include <chrono>
 
+#include "kernels/elementwise.hpp"
+#include "kernels/reduce.hpp"
 #include "train/batch.hpp"
 #include "train/data/loader.hpp"
 
@@ -79,6 +81,18 @@ class Meter {
   int64_t steps_ = 0;
 };
 
+/// Skipped gradients may come too late to end the run: what they leave is no network.
+void require_finite(Model& model, int64_t epoch) {
+  const ParameterSet& set = model.parameters();
+  for (const Tensor* arena : {&set.weights(), &set.buffer_arena()}) {
+    const int64_t bad = dispatch(
+        model.stream(), [&](auto& s) { return kernels::count_nonfinite(s, arena->span()); });
+    if (bad > 0)
+      fail(Fault::kNumerics, bad, " weights or running statistics are NaN or infinite after epoch ",
+           epoch + 1, "; lower --lr or set --clip-norm");
+  }
+}
+
 }  // namespace
 
 void fit(Model& model, const Passport* passport, const ImageSet& data, const ImageSet* test,
@@ -91,12 +105,21 @@ void fit(Model& model, const Passport* passport, const ImageSet& data, const Ima
   }
   const OpenPassport* opened = open ? &*open : nullptr;
   const Lanes lanes = model.training_lanes();
+  check_fits(data, model);
   const DeviceImages images(model.stream(), data);
   Loader loader(data.n, {.batch = o.batch, .seed = o.seed, .drop_last = true});
   const int64_t steps = loader.steps();
   if (steps < 1)
     fail(Fault::kUsage, "--batch ", o.batch, " is larger than the ", data.n, " training images");
   Optimizer optimizer(model.stream(), model.parameters(), o.optimizer);
+
+  // Running statistics are updated in the forward pass: a step that is skipped gives them back.
+  const Tensor& buffers = model.parameters().buffer_arena();
+  const Tensor kept_buffers = Tensor::empty(model.stream(), buffers.shape());
+  const auto copy = [&](const Tensor& from, const Tensor& to) {
+    dispatch(model.stream(),
+             [&](auto& s) { kernels::cast(s, {.x = from.view(), .y = to.view()}); });
+  };
 
   int64_t skipped_in_a_row = 0;
   for (int64_t epoch = 0; epoch < o.epochs; ++epoch) {
@@ -111,10 +134,12 @@ void fit(Model& model, const Passport* passport, const ImageSet& data, const Ima
                                                      .flip = o.flip,
                                                      .seed = o.seed,
                                                      .epoch = static_cast<uint32_t>(epoch)});
+      copy(buffers, kept_buffers);
       const StepResult r = forward_backward(model, opened, batch.x, batch.labels, lanes, o.loss);
       const float factor = o.schedule.factor(epoch, step, o.epochs, steps);
       lr = factor * o.optimizer.lr;
       if (optimizer.step(factor, o.clip_norm).skipped) {
+        copy(kept_buffers, buffers);
         ++report.skipped_steps;
         if (++skipped_in_a_row >= o.max_skipped)
           fail(Fault::kNumerics, "gradients were NaN or infinite in ", skipped_in_a_row,
@@ -133,6 +158,7 @@ void fit(Model& model, const Passport* passport, const ImageSet& data, const Ima
         stretch = Meter(model, lanes, o.batch);
       }
     }
+    require_finite(model, epoch);
     report.train = meter.read(&report.bits);
     report.train.epoch = epoch, report.train.step = report.train.steps = steps,
     report.train.lr = lr;

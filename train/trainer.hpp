@@ -56,7 +56,7 @@ struct Callbacks {
 };
 
 /// Trains in place: both branches in one forward and one update. passport: null for scheme none.
-/// test: may be null.
+/// test: may be null. Error(kNumerics) when an epoch leaves weights that are NaN or infinite.
 void fit(Model& model, const Passport* passport, const ImageSet& data, const ImageSet* test,
          const FitOptions& options, const Callbacks& callbacks = {});
 

@@ -51,8 +51,11 @@ Claim examine(Model& model, const Passport& passport, const ExamineOptions& o) {
               .total = reading.total,
               .log2_p = log2_binomial_tail(reading.matched, reading.total),
               .tests = o.tests,
+              .log2_tests = std::log2(static_cast<double>(o.tests)) +
+                            static_cast<double>(model.possible_sites().size()),
+              .signature = passport.signature(),
               .sites = std::move(reading.sites)};
-  if (claim.log2_p + std::log2(static_cast<double>(o.tests)) <= kLog2Threshold)
+  if (claim.log2_p + claim.log2_tests <= kLog2Threshold)
     claim.verdict = claim.bits_bound ? Verdict::kSupported : Verdict::kInconclusive;
 
   if (o.data) claim.evaluation = train::evaluate(model, &open, *o.data, {.batch = o.batch});

@@ -10,13 +10,15 @@
 namespace passnorm::verify {
 
 enum class Verdict {
-  kSupported,     ///< the bits match beyond chance and were bound before they could be seen
+  kSupported,     ///< the bits match beyond chance and follow from the key and the signature text
   kInconclusive,  ///< the bits match, but whoever made the passport could choose them
   kNotSupported,
 };
 std::string_view name_of(Verdict verdict);  ///< supported | inconclusive | not supported
 
-/// A claim is beyond chance when log2 p, corrected for the number of tests, is at most this.
+/// A claim is beyond chance when log2 p + log2 tests is at most this. What the threshold leaves is
+/// the work of trying about 2^64 keys or texts. A claim has no date: of two that are supported,
+/// only a commitment published before can tell the first.
 inline constexpr double kLog2Threshold = -64;
 
 struct SiteReport {
@@ -38,8 +40,11 @@ struct Claim {
   bool bits_bound = false;
   int64_t matched = 0;
   int64_t total = 0;
-  double log2_p = 0;  ///< of this claim alone
-  int64_t tests = 1;  ///< that the verdict is corrected for: log2 p + log2 tests
+  double log2_p = 0;      ///< of this claim alone
+  int64_t tests = 1;      ///< claims tried
+  double log2_tests = 0;  ///< that it is corrected for: the claims tried, times the 2^S choices of
+                          ///< sites among the S layers that can carry a passport
+  Signature signature;    ///< what the bits stand for
   std::vector<SiteReport> sites;
   std::optional<train::Evaluation> evaluation;  ///< with data only; information, never evidence
   std::optional<train::Evaluation>

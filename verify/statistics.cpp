@@ -11,15 +11,22 @@ namespace {
 
 /// log2 of sum_{i >= k} C(n, i) 2^-n for k > n / 2: the first term times a falling series.
 double upper_tail(int64_t k, int64_t n) {
-  double log2_first = -static_cast<double>(n);
-  for (int64_t i = 0; i < n - k; ++i)  // C(n, k) = prod (n - i) / (i + 1)
-    log2_first += std::log2(static_cast<double>(n - i) / static_cast<double>(i + 1));
+  // C(n, k) = prod (n - i) / (i + 1), as mantissa and exponent: a sum of logarithms would lose the
+  // digits that cancel against -n.
+  double mantissa = 1;
+  int64_t exponent = -n;
+  for (int64_t i = 0; i < n - k; ++i) {
+    int shift = 0;
+    mantissa =
+        std::frexp(mantissa * static_cast<double>(n - i) / static_cast<double>(i + 1), &shift);
+    exponent += shift;
+  }
   double term = 1, sum = 1;
   for (int64_t i = k; i < n && term > sum * 0x1p-60; ++i) {
     term *= static_cast<double>(n - i) / static_cast<double>(i + 1);
     sum += term;
   }
-  return log2_first + std::log2(sum);
+  return static_cast<double>(exponent) + std::log2(mantissa * sum);
 }
 
 }  // namespace

@@ -42,6 +42,8 @@ class Tape {
  public:
   enum class Mode { kRecord, kForwardOnly };
   explicit Tape(Stream& stream, Mode mode = Mode::kRecord) : stream_(stream), mode_(mode) {}
+  Tape(const Tape&) = delete;  // losses refer to it
+  Tape& operator=(const Tape&) = delete;
 
   Stream& stream() const { return stream_; }
   bool recording() const { return mode_ == Mode::kRecord; }

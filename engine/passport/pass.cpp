@@ -15,7 +15,8 @@ std::string description(const Site& site) {
 
 }  // namespace
 
-OpenPassport::OpenPassport(Stream& stream, const Passport& passport, std::span<const Site> sites) {
+OpenPassport::OpenPassport(Stream& stream, const Passport& passport, std::span<const Site> sites)
+    : sites_(sites.begin(), sites.end()) {
   if (passport.sites().size() != sites.size())
     fail(Fault::kInput, "the passport is for ", passport.sites().size(), " sites, the network has ",
          sites.size());

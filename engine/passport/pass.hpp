@@ -14,10 +14,12 @@ class OpenPassport {
   /// sites: the model's, in its order. Error(kInput) when the passport is for other sites.
   OpenPassport(Stream& stream, const Passport& passport, std::span<const Site> sites);
 
+  const std::vector<Site>& sites() const { return sites_; }
   const Var& digest(size_t site) const { return digests_.at(site); }  ///< [2, K]
   const Tensor& bits() const { return bits_; }                        ///< [sum C] of -1 and +1, i8
 
  private:
+  std::vector<Site> sites_;
   std::vector<Var> digests_;
   Tensor bits_;
 };
