@@ -10,7 +10,7 @@
 
 #include "engine/io/json.hpp"
 #include "kernels/reduce.hpp"
-#include "models/model.hpp"
+#include "models/propagate_keys.hpp"
 #include "train/optimizer.hpp"
 #include "train/step.hpp"
 
@@ -104,11 +104,11 @@ void run_case(const Json& golden) {
   options.residual_relu = golden.value("residual_relu", false);
   options.plan.scheme = &scheme(golden.at("scheme").get<std::string>());
   options.plan.sites = golden.at("passport_sites").get<std::vector<std::string>>();
-  if (golden.contains(
-          "tensors"))  // instance norm: learned affine exactly where the reference has one
+  options.affine_layers.emplace();
+  if (golden.contains("tensors"))  // a learned affine exactly where the reference has one
     for (const auto& [name, shape] : golden["tensors"].items())
       if (name.ends_with(".bn.weight"))
-        options.affine_layers.push_back(name.substr(0, name.size() - 10));
+        options.affine_layers->push_back(name.substr(0, name.size() - 10));
   const std::shared_ptr<Stream> stream = make_stream(Device::cpu(), 2);
   const auto model = models::make(golden.at("arch").get<std::string>(), options, stream);
 
@@ -218,6 +218,49 @@ void run_case(const Json& golden) {
   }
 }
 
+Tensor filled_images(Stream& stream, const std::string& name, int64_t n) {
+  const TensorSpec image{
+      .name = name, .shape = {n, 32, 32, 3}, .init = {}, .layout = FileLayout::kConvolution};
+  const Tensor x = Tensor::empty(stream, image.shape);
+  x.copy_from<float>(stream, from_file_order(image, as_floats(fill(name, x.size()))));
+  return x;
+}
+
+/// Keys from one image through the plain batch-norm AlexNet, in training mode as the references do.
+void run_image_keys(const Json& golden) {
+  const std::shared_ptr<Stream> stream = make_stream(Device::cpu(), 2);
+  const auto model = models::make("alexnet", {}, stream);
+  for (Parameter& p : model->parameters().parameters())
+    p.var.value.copy_from<float>(
+        *stream, from_file_order(p.spec, parameter_values(p.spec.name, file_shape(p.spec))));
+  std::vector<Site> sites;
+  for (const Site& site : model->possible_sites())
+    if (golden.at("data").contains(site.name)) sites.push_back(site);
+  ASSERT_EQ(sites.size(), golden["data"].size());
+
+  const Passport passport =
+      models::propagate_keys(*model, sites,
+                             {.shift = filled_images(*stream, "passport_x", 1),
+                              .scale = filled_images(*stream, "passport_y", 1)},
+                             {.secret = Secret32(hash256("golden", {})),
+                              .signature = Signature::random(),
+                              .source = Passport::Source::kImage,
+                              .batch_statistics = true});
+  for (const SitePassport& p : passport.sites()) {
+    const Json& expected = golden["data"][p.site.name];
+    const kernels::ConvGeometry& g = p.site.geometry;
+    EXPECT_EQ(expected.at("shape").get<std::vector<int64_t>>(),
+              (std::vector<int64_t>{1, g.c, g.h, g.w}));
+    const auto sum = [](const std::vector<float>& v) {
+      return std::accumulate(v.begin(), v.end(), 0.0);
+    };
+    expect_relative(sum(p.shift_key), expected.at("key_sum"), 2e-6, p.site.name + ".key");
+    expect_relative(sum(p.scale_key), expected.at("skey_sum"), 2e-6, p.site.name + ".skey");
+    const auto first = expected.at("key_first3").get<std::vector<double>>();
+    for (size_t i = 0; i < first.size(); ++i) EXPECT_NEAR(p.shift_key[i], first[i], 1e-4);
+  }
+}
+
 std::vector<std::string> golden_files() {
   std::vector<std::string> files;
   const char* folder = std::getenv("PASSNORM_GOLDEN_DIR");
@@ -232,6 +275,7 @@ class Golden : public testing::TestWithParam<std::string> {};
 
 TEST_P(Golden, HoldsToTheReference) {
   const Json golden = read_json(GetParam());
+  if (golden.value("kind", "") == "image_keys_trainmode") return run_image_keys(golden);
   if (golden.contains("kind"))
     GTEST_SKIP() << "a run of kind " << golden["kind"]
                  << ": its attack is not part of this program yet";

@@ -1,0 +1,185 @@
+// What the program says of itself, and how it refuses.
+#include "tests/cli/program.hpp"
+
+namespace passnorm::test {
+namespace {
+
+TEST(Program, Version) {
+  const Finished f = passnorm({"--version"});
+  EXPECT_EQ(f.code, 0);
+  EXPECT_TRUE(f.out.starts_with("passnorm 0.")) << f.out;
+  EXPECT_EQ(std::ranges::count(f.out, '\n'), 1);
+  EXPECT_EQ(f.err, "");
+}
+
+TEST(Program, EveryCommandExplainsItself) {
+  const struct {
+    std::vector<std::string> command;
+    std::vector<std::string> parts;
+  } rows[] = {
+      {{}, {"train", "eval", "verify", "demo", "Exit codes:"}},
+      {{"train"}, {"--scheme", "Example: passnorm train", "--seed"}},
+      {{"eval"}, {"--passport", "Example: passnorm eval"}},
+      {{"verify"}, {"--tests", "Example: passnorm verify", "--null"}},
+      {{"demo"}, {"--epochs", "--overwrite"}},
+      {{"bench"}, {"step"}},
+      {{"bench", "step"}, {"--batch", "Example: passnorm bench step"}},
+  };
+  for (const auto& row : rows) {
+    std::vector<std::string> arguments = row.command;
+    arguments.push_back("--help");
+    const Finished f = passnorm(arguments);
+    EXPECT_EQ(f.code, 0) << f.err;
+    EXPECT_EQ(f.err, "");
+    EXPECT_CONTAINS(f.out, "Usage: ");
+    for (const std::string& part : row.parts) EXPECT_CONTAINS(f.out, part);
+  }
+}
+
+TEST(Program, RefusesWhatItDoesNotUnderstand) {
+  const TemporaryFolder folder;
+  const std::string out = folder.path("run");
+  const Settings sound = {
+      {"--data", "synthetic:N=40"}, {"--model", "tiny"}, {"--epochs", "1"}, {"--batch", "10"},
+      {"--threads", "1"},           {"--out", out}};
+  const Settings refused[] = {
+      {{"--model", "vgg"}},
+      {{"--model", "ti\nny"}},
+      {{"--data", "imagenet"}},
+      {{"--data", "synthetic:N=0"}},
+      {{"--data", "cifar10"}},
+      {{"--scheme", "deepipr"}},
+      {{"--scheme", "pan\n"}},
+      {{"--norm", "spectral"}},
+      {{"--sites", "features.4"}},
+      {{"--sites", "co\nnv3"}},
+      {{"--sites", ","}},
+      {{"--sites", "conv3,,conv4"}},
+      {{"--epochs", "0"}},
+      {{"--epochs", "many"}},
+      {{"--epochs", "1e3"}},
+      {{"--batch", "0"}},
+      {{"--batch", "41"}},
+      {{"--optimizer", "lamb"}},
+      {{"--lr", "-1"}},
+      {{"--lr", "fast"}},
+      {{"--lr", "nan"}},
+      {{"--lr", "inf"}},
+      {{"--momentum", "2"}},
+      {{"--weight-decay", "-1"}},
+      {{"--weight-decay", "nan"}},
+      {{"--label-smoothing", "1.5"}},
+      {{"--clip-norm", "-1"}},
+      {{"--clip-norm", "nan"}},
+      {{"--sign-loss", "-1"}},
+      {{"--schedule", "cosine"}},
+      {{"--schedule", "multistep:9,5"}},
+      {{"--keep", "worst"}},
+      {{"--normalise", "none"}},
+      {{"--crop-pad", "-1"}},
+      {{"--limit-train", "-1"}},
+      {{"--limit-test", "-1"}},
+      {{"--limit-train", "5"}},  // less than a batch
+      {{"--passport", "secret"}},
+      {{"--passport", "image"}},  // needs --pretrained
+      {{"--passport", "shuffle"}},
+      {{"--signature", "a"}, {"--signature-ascii", "b"}},
+      {{"--signature-ascii", "seventeen letters"}},  // 128 channels hold 16
+      {{"--signature-ascii", "\xc3\xa9"}},
+      {{"--seed", "-1"}},
+      {{"--seed", "x"}},
+      {{"--seed", "18446744073709551616"}},
+      {{"--threads", "-1"}},
+      {{"--device", "toaster"}},
+      {{"--unknown", ""}},
+      {{"--unknown", "a\nb"}},
+      {{"stray", ""}},
+  };
+  for (const Settings& more : refused) {
+    EXPECT_TRUE(fails_with(2, passnorm(with("train", sound, more))))
+        << more.back().first << " " << more.back().second;
+    EXPECT_FALSE(std::filesystem::exists(out + "/model.safetensors"));
+  }
+  std::vector<std::string> twice = with("train", sound, {});
+  twice.insert(twice.end(), {"--epochs", "2"});
+  EXPECT_TRUE(fails_with(2, passnorm(twice)));
+
+  const std::vector<std::vector<std::string>> alone = {
+      {},
+      {"trian"},
+      {"tra\nin"},
+      {"--unknown"},
+      {"train"},
+      {"train", "--data", "synthetic"},
+      {"train", "--out", out},
+      {"eval"},
+      {"eval", out},
+      {"eval", "--data", "synthetic"},
+      {"eval", out, "--data", "synthetic", "--batch", "0"},
+      {"verify", out},
+      {"verify", "--passport", out},
+      {"verify", out, "--passport", out, "--tests", "0"},
+      {"verify", out, "--passport", out, "--null", "-1"},
+      {"verify", out, "--passport", out, "--null-images", "0"},
+      {"demo", "--epochs", "0"},
+      {"demo", "extra"},
+      {"bench"},
+      {"bench", "steps"},
+      {"bench", "step", "--batch", "0"},
+      {"bench", "step", "--model", "vgg"},
+      {"bench", "step", "--seconds", "0"},
+  };
+  for (const auto& arguments : alone)
+    EXPECT_TRUE(fails_with(2, passnorm(arguments))) << (arguments.empty() ? "" : arguments.back());
+}
+
+TEST(Program, OneCommandNamesItsHelp) {
+  EXPECT_CONTAINS(passnorm({"train"}).err, "passnorm train --help");
+  EXPECT_CONTAINS(passnorm({"trian"}).err, "passnorm --help");
+  EXPECT_CONTAINS(passnorm({}).err, "passnorm --help");
+}
+
+TEST(Program, RefusesFilesThatAreNotWhatTheyShouldBe) {
+  const TemporaryFolder folder;
+  const std::string text = folder.write("text", "hello, this is no model\n");
+  const std::string empty = folder.write("empty", "");
+  std::filesystem::create_directory(folder.path("bare"));
+  for (const std::string& model : {folder.path("none"), text, empty, folder.path("bare")}) {
+    EXPECT_TRUE(fails_with(3, passnorm({"eval", model, "--data", "synthetic:N=8"}))) << model;
+    EXPECT_TRUE(fails_with(3, passnorm({"verify", model, "--passport", text}))) << model;
+  }
+  const std::string out = folder.path("run");
+  for (const std::string& data :
+       {"cifar10:" + folder.path("none"), "cifar10:" + folder.path("bare"), "cifar100:" + text})
+    EXPECT_TRUE(fails_with(3, passnorm({"train", "--data", data, "--out", out}))) << data;
+  EXPECT_TRUE(fails_with(3, passnorm({"train", "--data", "synthetic:N=40", "--model", "tiny",
+                                      "--batch", "10", "--out", text + "/run"})));
+  EXPECT_TRUE(fails_with(3, passnorm({"train", "--data", "synthetic:N=40", "--model", "tiny",
+                                      "--passport", "image", "--pretrained", text, "--out", out})));
+}
+
+TEST(Program, BenchStep) {
+  const Finished f = passnorm({"bench", "step", "--model", "tiny", "--scheme", "pan", "--batch",
+                               "4", "--steps", "3", "--threads", "1", "--json"});
+  ASSERT_EQ(f.code, 0) << f.err;
+  const Json json = f.json();
+  EXPECT_GT(json.at("images_per_second").get<double>(), 0);
+  EXPECT_EQ(json.at("steps"), 3);
+  EXPECT_EQ(json.at("batch"), 4);
+  EXPECT_EQ(json.at("model"), "tiny");
+  const Json& ms = json.at("milliseconds");
+  EXPECT_LE(ms.at("least").get<double>(), ms.at("median").get<double>());
+  EXPECT_LE(ms.at("median").get<double>(), ms.at("most").get<double>());
+  EXPECT_NEAR(json["images_per_second"].get<double>(), 4e3 / ms["median"].get<double>(),
+              1e-6 * 4e3);
+}
+
+TEST(Program, SaysWhenItsResultIsLost) {
+  if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "needs /dev/full";
+  const Finished f = passnorm(
+      {"bench", "step", "--model", "tiny", "--batch", "1", "--steps", "1", "--json"}, "/dev/full");
+  EXPECT_TRUE(fails_with(5, f));
+}
+
+}  // namespace
+}  // namespace passnorm::test

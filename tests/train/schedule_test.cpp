@@ -1,0 +1,62 @@
+#include "train/schedule.hpp"
+
+#include <cmath>
+
+#include "tests/support/files.hpp"
+
+namespace passnorm::train {
+namespace {
+
+TEST(Schedule, Constant) {
+  const Schedule s = Schedule::parse("constant");
+  EXPECT_EQ(s.text(), "constant");
+  for (const int64_t epoch : {0, 1, 99}) EXPECT_EQ(s.factor(epoch, 3, 100, 7), 1);
+  EXPECT_EQ(Schedule().factor(5, 0, 10, 10), 1);
+}
+
+TEST(Schedule, MultiStepFallsAtTheMilestones) {
+  const Schedule s = Schedule::parse("multistep:100,150");
+  EXPECT_EQ(s.text(), "multistep:100,150");
+  const struct {
+    int64_t epoch;
+    double factor;
+  } rows[] = {{0, 1}, {99, 1}, {100, 0.1}, {149, 0.1}, {150, 0.01}, {199, 0.01}, {1000, 0.01}};
+  for (const auto& row : rows)
+    for (const int64_t step : {0, 390})
+      EXPECT_NEAR(s.factor(row.epoch, step, 200, 391), row.factor, 1e-7 * row.factor) << row.epoch;
+  EXPECT_NEAR(Schedule::parse("multistep:0").factor(0, 0, 1, 1), 0.1, 1e-8);
+}
+
+TEST(Schedule, OneCycleRisesAndFalls) {
+  const Schedule s = Schedule::parse("onecycle");
+  // 10 epochs of 10 steps, each taken at its middle: rises over the first 20, falls over 80.
+  const auto factor = [&](int64_t k) {
+    return static_cast<double>(s.factor(k / 10, k % 10, 10, 10));
+  };
+  EXPECT_NEAR(factor(0), 0.04 + 0.96 * 0.5 / 20, 1e-6);
+  EXPECT_NEAR(factor(10), 0.04 + 0.96 * 10.5 / 20, 1e-6);
+  EXPECT_NEAR(factor(19), 0.04 + 0.96 * 19.5 / 20, 1e-6);
+  EXPECT_NEAR(factor(20), (1 + std::cos(M_PI * 0.5 / 80)) / 2, 1e-6);
+  EXPECT_NEAR(factor(59), (1 + std::cos(M_PI * 39.5 / 80)) / 2, 1e-6);
+  EXPECT_NEAR(factor(99), (1 + std::cos(M_PI * 79.5 / 80)) / 2, 1e-6);
+  for (int64_t k = 1; k < 20; ++k) EXPECT_GT(factor(k), factor(k - 1)) << k;
+  for (int64_t k = 21; k < 100; ++k) EXPECT_LT(factor(k), factor(k - 1)) << k;
+  for (int64_t k = 0; k < 100; ++k) {
+    EXPECT_GT(factor(k), 0);
+    EXPECT_LE(factor(k), 1);
+  }
+  // The shape does not depend on how the steps fall into epochs.
+  EXPECT_EQ(s.factor(3, 7, 10, 10), s.factor(0, 37, 1, 100));
+  EXPECT_GT(s.factor(0, 0, 1, 1), 0);
+}
+
+TEST(Schedule, RefusesOthers) {
+  for (const char* text :
+       {"", "Constant", "step", "onecycle:3", "multistep", "multistep:", "multistep:,",
+        "multistep:5,", "multistep:,5", "multistep:5,5", "multistep:9,5", "multistep:-1",
+        "multistep:1.5", "multistep:5 ", "multistep:99999999999999999999"})
+    EXPECT_CONTAINS(test::refusal(Fault::kUsage, [&] { Schedule::parse(text); }), "multistep:E,E");
+}
+
+}  // namespace
+}  // namespace passnorm::train

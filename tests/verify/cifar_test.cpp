@@ -1,0 +1,101 @@
+// Claims on networks trained on CIFAR-10, which lies in $PASSNORM_DATA/cifar10: a quick run, and
+// the accuracy that both schemes must reach (suite *Full).
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+
+#include "tests/support/networks.hpp"
+#include "train/data/cifar.hpp"
+#include "train/trainer.hpp"
+#include "verify/examine.hpp"
+
+namespace passnorm::verify {
+namespace {
+
+using train::FitOptions;
+using train::ImageSet;
+using train::Split;
+
+std::string cifar_folder() {
+  const char* data = std::getenv("PASSNORM_DATA");
+  return data ? std::string(data) + "/cifar10" : std::string();
+}
+
+#define NEEDS_CIFAR10()                                                         \
+  if (cifar_folder().empty() || !std::filesystem::is_directory(cifar_folder())) \
+  GTEST_SKIP() << "needs CIFAR-10 in $PASSNORM_DATA/cifar10"
+
+/// The one place for what the runs below train with.
+FitOptions recipe(int64_t epochs) {
+  return {.epochs = epochs,
+          .batch = 128,
+          .optimizer = {.lr = 0.1f, .momentum = 0.9f, .nesterov = true, .weight_decay = 5e-4f},
+          .schedule = train::Schedule::parse("onecycle"),
+          .loss = {.label_smoothing = 0.1f, .sign = {}},
+          .clip_norm = 2,
+          .crop_pad = 2};
+}
+
+struct Trained {
+  std::unique_ptr<Model> model;
+  Passport passport;
+  train::EpochReport last;
+};
+
+Trained train_tiny(const char* scheme, kernels::NormKind norm, const ImageSet& data,
+                   const ImageSet& test, const FitOptions& options) {
+  auto model = models::make("tiny", {.norm = norm, .plan = PassportPlan::of(scheme), .seed = 1},
+                            make_stream(Device::cpu()));
+  Passport passport =
+      Passport::random(model->sites(), test::secret(1), Signature::from_text("(c) the owner"));
+  train::EpochReport last;
+  train::fit(*model, &passport, data, &test, options,
+             {.progress = {}, .epoch = [&](const train::EpochReport& e) { last = e; }});
+  return {std::move(model), std::move(passport), last};
+}
+
+TEST(Cifar10, TwoThousandImagesCarryTheBits) {
+  NEEDS_CIFAR10();
+  const ImageSet data = train::cifar10(cifar_folder(), Split::kTrain, 2000);
+  const ImageSet test = train::cifar10(cifar_folder(), Split::kTest, 500);
+  FitOptions o = recipe(1);
+  o.batch = 50;
+  const Trained t = train_tiny("pan", kernels::NormKind::kBatch, data, test, o);
+  const Claim c = examine(*t.model, t.passport, {.data = &test, .null_passports = 0});
+  EXPECT_EQ(c.verdict, Verdict::kSupported) << c.matched << " of " << c.total;
+  EXPECT_GT(*c.evaluation->public_accuracy, 0.15);
+}
+
+class Cifar10Full : public testing::TestWithParam<std::pair<const char*, kernels::NormKind>> {};
+
+TEST_P(Cifar10Full, ReachesTheGoals) {
+  NEEDS_CIFAR10();
+  const ImageSet data = train::cifar10(cifar_folder()),
+                 test = train::cifar10(cifar_folder(), Split::kTest);
+  const Trained t = train_tiny(GetParam().first, GetParam().second, data, test, recipe(5));
+  const Claim c = examine(*t.model, t.passport, {.data = &test});
+  const double public_accuracy = *c.evaluation->public_accuracy;
+  const double passport_accuracy = *c.evaluation->passport_accuracy;
+  EXPECT_GE(public_accuracy, 0.75);
+  EXPECT_NEAR(passport_accuracy, public_accuracy, 0.02);
+  EXPECT_EQ(c.matched, c.total);
+  EXPECT_EQ(c.verdict, Verdict::kSupported);
+  const double best = std::ranges::max(c.null.accuracy);
+  EXPECT_EQ(c.null.accuracy.size(), 100u);
+  EXPECT_GE(*c.owner_on_null_images->passport_accuracy, best + 0.2);
+  RecordProperty("public_accuracy", std::to_string(public_accuracy));
+  RecordProperty("passport_accuracy", std::to_string(passport_accuracy));
+  RecordProperty("best_random_passport", std::to_string(best));
+}
+
+INSTANTIATE_TEST_SUITE_P(Tiny, Cifar10Full,
+                         testing::Values(std::pair{"pan", kernels::NormKind::kBatch},
+                                         std::pair{"deepipr-v2", kernels::NormKind::kGroup}),
+                         [](const auto& p) {
+                           std::string name = p.param.first;
+                           std::ranges::replace(name, '-', '_');
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace passnorm::verify
