@@ -2,6 +2,8 @@
 #include <sys/stat.h>
 #include <toml++/toml.h>
 
+#include <map>
+#include <memory>
 #include <regex>
 #include <set>
 #include <sstream>
@@ -40,25 +42,39 @@ Finished train_briefly(const std::string& out, const Settings& more = {}) {
   return train(out, brief);
 }
 
-/// The runs that the tests share.
+/// The runs that the tests share. Each is trained when a test first needs it: under ctest every
+/// test is a process of its own.
 class Runs : public testing::Test {
  protected:
-  struct Shared {
-    TemporaryFolder folder;
-    Finished owner, stranger, unbound, shipped, plain;
-  };
-  static void SetUpTestSuite() {
-    shared_ = std::make_unique<Shared>();
-    shared_->owner =
-        train(path("owner"), {{"--signature", "(c) Alice"}, {"--seed", "3"}, {"--json", ""}});
-    shared_->unbound = train(path("unbound"), {{"--signature-ascii", "Alice"}});
-    shared_->stranger = train_briefly(path("stranger"), {{"--seed", "4"}});
-    shared_->shipped = train_briefly(path("shipped"), {{"--scheme", "deepipr-v1"}});
-    shared_->plain = train_briefly(path("plain"), {{"--scheme", "none"}, {"--json", ""}});
+  static void SetUpTestSuite() { folder_ = std::make_unique<TemporaryFolder>(); }
+  static void TearDownTestSuite() {
+    finished_.clear();
+    folder_.reset();
   }
-  static void TearDownTestSuite() { shared_.reset(); }
 
-  static std::string path(const std::string& name) { return shared_->folder.path(name); }
+  /// owner, unbound, stranger, shipped or plain.
+  static const Finished& run(const std::string& name) {
+    const auto known = finished_.find(name);
+    if (known != finished_.end()) return known->second;
+    Finished f;
+    if (name == "owner")
+      f = train(path(name), {{"--signature", "(c) Alice"}, {"--seed", "3"}, {"--json", ""}});
+    else if (name == "unbound")
+      f = train(path(name), {{"--signature-ascii", "Alice"}});
+    else if (name == "stranger")
+      f = train_briefly(path(name), {{"--seed", "4"}});
+    else if (name == "shipped")
+      f = train_briefly(path(name), {{"--scheme", "deepipr-v1"}});
+    else if (name == "plain")
+      f = train_briefly(path(name), {{"--scheme", "none"}, {"--json", ""}});
+    EXPECT_EQ(f.code, 0) << name << ": " << f.err;
+    return finished_.emplace(name, std::move(f)).first->second;
+  }
+  static void need(std::initializer_list<const char*> names) {
+    for (const char* name : names) run(name);
+  }
+
+  static std::string path(const std::string& name) { return folder_->path(name); }
   static std::string passport(const std::string& run) { return path(run + "/owner.passport"); }
   static std::string text(const std::string& name) {
     return std::string(text_of(read_file(path(name), 1 << 26)));
@@ -69,28 +85,28 @@ class Runs : public testing::Test {
     return s.st_mode & 0777u;
   }
 
-  static std::unique_ptr<Shared> shared_;
+  static std::unique_ptr<TemporaryFolder> folder_;
+  static std::map<std::string, Finished> finished_;
 };
-std::unique_ptr<Runs::Shared> Runs::shared_;
+std::unique_ptr<TemporaryFolder> Runs::folder_;
+std::map<std::string, Finished> Runs::finished_;
 
 TEST_F(Runs, TrainLeavesItsFiles) {
-  for (const Finished* f :
-       {&shared_->owner, &shared_->unbound, &shared_->stranger, &shared_->shipped, &shared_->plain})
-    ASSERT_EQ(f->code, 0) << f->err;
-  for (const char* run : {"owner", "unbound", "shipped", "plain"}) {
+  need({"owner", "unbound", "shipped", "plain"});
+  for (const char* name : {"owner", "unbound", "shipped", "plain"}) {
     std::set<std::string> names;
-    for (const auto& entry : std::filesystem::directory_iterator(path(run)))
+    for (const auto& entry : std::filesystem::directory_iterator(path(name)))
       names.insert(entry.path().filename());
     std::set<std::string> expected = {"config.toml", "metrics.csv", "metrics.jsonl",
                                       "model.safetensors"};
-    if (run != std::string("plain")) {
+    if (name != std::string("plain")) {
       expected.insert("owner.passport");
-      EXPECT_EQ(mode(passport(run)), 0600u);
+      EXPECT_EQ(mode(passport(name)), 0600u);
     }
-    EXPECT_EQ(names, expected) << run;
-    EXPECT_EQ(mode(path(std::string(run) + "/model.safetensors")) & 0400u, 0400u);
+    EXPECT_EQ(names, expected) << name;
+    EXPECT_EQ(mode(path(std::string(name) + "/model.safetensors")) & 0400u, 0400u);
   }
-  const Json owner = shared_->owner.json();
+  const Json owner = run("owner").json();
   EXPECT_EQ(keys(owner),
             (Keys{"out", "accuracy", "bits", "epochs", "seconds", "images_per_second"}));
   EXPECT_EQ(owner["out"], path("owner"));
@@ -98,13 +114,13 @@ TEST_F(Runs, TrainLeavesItsFiles) {
   EXPECT_GT(owner["accuracy"]["public"].get<double>(), 0.1);
   EXPECT_GT(owner["accuracy"]["passport"].get<double>(), 0.1);
   EXPECT_GT(owner["bits"].get<double>(), 0.8);
-  const Json plain = shared_->plain.json();
+  const Json plain = run("plain").json();
   EXPECT_EQ(keys(plain), keys(owner));
   EXPECT_TRUE(plain["accuracy"]["passport"].is_null());
   EXPECT_TRUE(plain["bits"].is_null());
-  EXPECT_CONTAINS(shared_->unbound.out, "owner.passport");
+  EXPECT_CONTAINS(run("unbound").out, "owner.passport");
   // Progress is for people: lines, and no control characters where there is no terminal.
-  for (const Finished* f : {&shared_->owner, &shared_->plain}) {
+  for (const Finished* f : {&run("owner"), &run("plain")}) {
     EXPECT_CONTAINS(f->err, "epoch 1/");
     EXPECT_EQ(f->err.find('\r'), std::string::npos);
     EXPECT_EQ(f->err.find('\x1b'), std::string::npos);
@@ -112,6 +128,7 @@ TEST_F(Runs, TrainLeavesItsFiles) {
 }
 
 TEST_F(Runs, MetricsAreOneObjectAndOneRowPerEpoch) {
+  need({"owner", "plain", "shipped"});
   std::istringstream lines(text("owner/metrics.jsonl"));
   std::string line;
   int64_t epoch = 0;
@@ -134,18 +151,19 @@ TEST_F(Runs, MetricsAreOneObjectAndOneRowPerEpoch) {
                 line.empty()
                     ? text("owner/metrics.jsonl").substr(text("owner/metrics.jsonl").find('\n') + 1)
                     : line)["test_accuracy"],
-            shared_->owner.json()["accuracy"]);
+            run("owner").json()["accuracy"]);
 
-  for (const char* run : {"owner", "plain", "shipped"}) {
-    std::istringstream rows(text(std::string(run) + "/metrics.csv"));
+  for (const char* name : {"owner", "plain", "shipped"}) {
+    std::istringstream rows(text(std::string(name) + "/metrics.csv"));
     std::vector<std::ptrdiff_t> commas;
     while (std::getline(rows, line)) commas.push_back(std::ranges::count(line, ','));
-    ASSERT_EQ(commas.size(), run == std::string("owner") ? 3u : 2u);
-    for (const auto n : commas) EXPECT_EQ(n, commas[0]) << run;
+    ASSERT_EQ(commas.size(), name == std::string("owner") ? 3u : 2u);
+    for (const auto n : commas) EXPECT_EQ(n, commas[0]) << name;
   }
 }
 
 TEST_F(Runs, ConfigHoldsEveryOption) {
+  need({"owner"});
   const toml::table config = toml::parse(text("owner/config.toml"));
   std::set<std::string> written, known;
   for (const auto& [key, value] : config) written.insert(std::string(key.str()));
@@ -171,13 +189,14 @@ TEST_F(Runs, ConfigHoldsEveryOption) {
 }
 
 TEST_F(Runs, EvalReportsTheBranchesThatItCanRun) {
+  need({"owner", "plain", "shipped"});
   const Json owner =
       passnorm({"eval", path("owner"), "--data", kData, "--passport", passport("owner"), "--json"})
           .json();
   EXPECT_EQ(keys(owner), (Keys{"accuracy", "loss", "images", "model"}));
   EXPECT_EQ(keys(owner["accuracy"]), (Keys{"public", "passport"}));
   // The files hold the network that was trained, to the last image.
-  EXPECT_EQ(owner["accuracy"], shared_->owner.json()["accuracy"]);
+  EXPECT_EQ(owner["accuracy"], run("owner").json()["accuracy"]);
   EXPECT_EQ(owner["images"], 150);
   EXPECT_EQ(owner["model"], "tiny");
 
@@ -200,6 +219,7 @@ TEST_F(Runs, EvalReportsTheBranchesThatItCanRun) {
 }
 
 TEST_F(Runs, VerifySettlesTheClaim) {
+  need({"owner", "unbound", "stranger"});
   const auto verify = [&](const char* model, const char* owner, Arguments more = {}) {
     Arguments a = {"verify", path(model), "--passport", passport(owner), "--null", "5", "--json"};
     a.insert(a.end(), more.begin(), more.end());
@@ -273,6 +293,7 @@ TEST_F(Runs, VerifySettlesTheClaim) {
 }
 
 TEST_F(Runs, ASeedRepeatsTheRunToTheByte) {
+  need({"stranger"});
   EXPECT_EQ(train_briefly(path("a"), {{"--seed", "4"}}).code, 0);
   EXPECT_EQ(train_briefly(path("b"), {{"--seed", "9"}}).code, 0);
   EXPECT_EQ(text("a/model.safetensors"), text("stranger/model.safetensors"));
@@ -306,6 +327,7 @@ TEST_F(Runs, AnEarlierRunIsNotOverwrittenUnasked) {
 }
 
 TEST_F(Runs, SecretsMustBeTheOwnersAlone) {
+  need({"owner", "shipped"});
   const std::string copy = path("readable.passport");
   std::filesystem::copy_file(passport("owner"), copy);
   for (const auto bits :
@@ -322,10 +344,10 @@ TEST_F(Runs, SecretsMustBeTheOwnersAlone) {
 }
 
 TEST_F(Runs, FilesOfAnotherKindAreRefused) {
+  need({"owner", "shipped"});
   const std::string model = path("owner/model.safetensors");
   std::string bytes = text("owner/model.safetensors");
-  const std::string cut =
-      shared_->folder.write("cut.safetensors", bytes.substr(0, bytes.size() - 9));
+  const std::string cut = folder_->write("cut.safetensors", bytes.substr(0, bytes.size() - 9));
   const std::string secret = path("model.as.passport");
   std::filesystem::copy_file(model, secret);
   std::filesystem::permissions(secret, std::filesystem::perms::owner_read);
@@ -344,6 +366,7 @@ TEST_F(Runs, FilesOfAnotherKindAreRefused) {
 }
 
 TEST_F(Runs, ImagePassportsComeFromAPretrainedNetwork) {
+  need({"plain"});
   for (const char* kind : {"image", "shuffle"}) {
     const std::string out = path(kind);
     const Finished f = train(out, {{"--data", "synthetic:N=120"},
