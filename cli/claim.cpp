@@ -82,12 +82,12 @@ Json claim_json(const verify::Claim& c) {
 std::string claim_text(const verify::Claim& c) {
   std::string out = fmt::format("verdict     {}\n", verify::name_of(c.verdict));
   out += fmt::format("bits        {} of {} match\n", c.matched, c.total);
+  const double corrected = c.log2_p + c.log2_tests;
   out += fmt::format(
-      "chance      log2 p = {:.1f}, with log2 {:.1f} tests (claims tried, choices of sites) "
-      "{:.1f}: "
-      "{} than {:.0f}\n",
-      c.log2_p, c.log2_tests, c.log2_p + c.log2_tests,
-      c.log2_p + c.log2_tests <= verify::kLog2Threshold ? "not more" : "more",
+      "chance      log2 p = {:.1f}; with {:.1f} bits for claims tried and choices of sites {:.1f}, "
+      "{} (limit {:.0f})\n",
+      c.log2_p, c.log2_tests, corrected,
+      corrected <= verify::kLog2Threshold ? "beyond chance" : "within chance",
       verify::kLog2Threshold);
   out += fmt::format("signature   {}\n",
                      c.signature.text.empty() ? "(no text)" : quote(c.signature.text));

@@ -74,7 +74,9 @@ void Builder::finish() {
     fail(Fault::kUsage, "--sites: no layer of ", model_.architecture_.name, " matches \"",
          *unmet_.begin(), "\"; its layers: ", names);
   }
-  model_.parameters_.allocate(*model_.stream_, model_.options_.seed);
+  model_.parameters_.allocate(*model_.stream_, model_.options_.initialise
+                                                   ? std::optional(model_.options_.seed)
+                                                   : std::nullopt);
 }
 
 }  // namespace passnorm

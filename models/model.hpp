@@ -24,6 +24,8 @@ struct ModelOptions {
   /// and none in a plain network; the references have none in either.
   std::optional<std::vector<std::string>> affine_layers = {};
   uint64_t seed = 1;
+  /// false: weights are zero until they are loaded.
+  bool initialise = true;
 };
 
 /// batch | group | instance | layer; Error(kUsage) for others.
@@ -65,7 +67,7 @@ class Model {
   const Architecture& architecture() const { return architecture_; }
   const ModelOptions& options() const { return options_; }
   Stream& stream() const { return *stream_; }
-  /// The layers that carry a passport, in order of execution.
+  /// The layers that carry a passport, in the order in which the model was built.
   const std::vector<Site>& sites() const { return sites_; }
   /// All layers that can.
   std::vector<Site> possible_sites() const;

@@ -130,7 +130,8 @@ LoadedModel load_released(const std::string& path, const Passport* passport,
 
   ModelOptions options{.classes = metadata.integer("classes", 2, 1 << 20),
                        .residual_relu = metadata.integer("residual_relu", 0, 1) == 1,
-                       .affine_layers = std::vector<std::string>()};
+                       .affine_layers = std::vector<std::string>(),
+                       .initialise = false};
   // Before memory is taken for them. No architecture's classifier has fewer inputs.
   constexpr int64_t kLeastInputs = 64;
   if (std::ranges::none_of(file.tensors(), [&](const TensorInfo& t) {

@@ -60,7 +60,7 @@ Buffer& ParameterSet::add_buffer(TensorSpec spec) {
   return buffers_.back();
 }
 
-void ParameterSet::allocate(Stream& stream, uint64_t seed) {
+void ParameterSet::allocate(Stream& stream, std::optional<uint64_t> seed) {
   weights_ = Tensor::zeros(stream, {arena_size(parameters_)});
   gradients_ = Tensor::zeros(stream, {arena_size(parameters_)});
   buffer_arena_ = Tensor::zeros(stream, {arena_size(buffers_)});
@@ -70,13 +70,13 @@ void ParameterSet::allocate(Stream& stream, uint64_t seed) {
     p.var.value = weights_.slice(at, p.spec.shape);
     p.var.gradient =
         std::make_shared<Gradient>(Gradient{gradients_.slice(at, p.spec.shape), false});
-    p.var.value.copy_from<float>(stream, initial(p.spec, seed, index++));
+    if (seed) p.var.value.copy_from<float>(stream, initial(p.spec, *seed, index++));
     at += padded(p.spec.shape.size());
   }
   at = 0;
   for (Buffer& b : buffers_) {
     b.value = buffer_arena_.slice(at, b.spec.shape);
-    b.value.copy_from<float>(stream, initial(b.spec, seed, index++));
+    if (seed) b.value.copy_from<float>(stream, initial(b.spec, *seed, index++));
     at += padded(b.spec.shape.size());
   }
 }

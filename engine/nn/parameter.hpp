@@ -2,6 +2,7 @@
 #pragma once
 
 #include <deque>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -58,8 +59,8 @@ class ParameterSet {
   Buffer& add_buffer(TensorSpec spec);
 
   /// Takes the arenas and initialises: element i of the k-th tensor from random number i of (seed,
-  /// kInit, k).
-  void allocate(Stream& stream, uint64_t seed);
+  /// kInit, k). Without a seed everything stays zero.
+  void allocate(Stream& stream, std::optional<uint64_t> seed);
 
   std::deque<Parameter>& parameters() { return parameters_; }
   const std::deque<Parameter>& parameters() const { return parameters_; }

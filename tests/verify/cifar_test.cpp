@@ -28,7 +28,7 @@ std::string cifar_folder() {
 /// The one place for what the runs below train with.
 FitOptions recipe(int64_t epochs) {
   return {.epochs = epochs,
-          .batch = 128,
+          .batch = 64,
           .optimizer = {.lr = 0.1f, .momentum = 0.9f, .nesterov = true, .weight_decay = 5e-4f},
           .schedule = train::Schedule::parse("onecycle"),
           .loss = {.label_smoothing = 0.1f, .sign = {}},
@@ -42,9 +42,9 @@ struct Trained {
   train::EpochReport last;
 };
 
-Trained train_tiny(const char* scheme, kernels::NormKind norm, const ImageSet& data,
-                   const ImageSet& test, const FitOptions& options) {
-  auto model = models::make("tiny", {.norm = norm, .plan = PassportPlan::of(scheme), .seed = 1},
+Trained train_network(const char* architecture, kernels::NormKind norm, const PassportPlan& plan,
+                      const ImageSet& data, const ImageSet& test, const FitOptions& options) {
+  auto model = models::make(architecture, {.norm = norm, .plan = plan, .seed = 1},
                             make_stream(Device::cpu()));
   Passport passport =
       Passport::random(model->sites(), test::secret(1), Signature::from_text("(c) the owner"));
@@ -60,7 +60,8 @@ TEST(Cifar10, TwoThousandImagesCarryTheBits) {
   const ImageSet test = train::cifar10(cifar_folder(), Split::kTest, 500);
   FitOptions o = recipe(1);
   o.batch = 50;
-  const Trained t = train_tiny("pan", kernels::NormKind::kBatch, data, test, o);
+  const Trained t =
+      train_network("tiny", kernels::NormKind::kBatch, PassportPlan::of("pan"), data, test, o);
   const Claim c = examine(*t.model, t.passport, {.data = &test, .null_passports = 0});
   EXPECT_EQ(c.verdict, Verdict::kSupported) << c.matched << " of " << c.total;
   EXPECT_GT(*c.evaluation->public_accuracy, 0.15);
@@ -72,7 +73,8 @@ TEST_P(Cifar10Full, ReachesTheGoals) {
   NEEDS_CIFAR10();
   const ImageSet data = train::cifar10(cifar_folder()),
                  test = train::cifar10(cifar_folder(), Split::kTest);
-  const Trained t = train_tiny(GetParam().first, GetParam().second, data, test, recipe(5));
+  const Trained t = train_network("tiny", GetParam().second, PassportPlan::of(GetParam().first),
+                                  data, test, recipe(5));
   const Claim c = examine(*t.model, t.passport, {.data = &test});
   const double public_accuracy = *c.evaluation->public_accuracy;
   const double passport_accuracy = *c.evaluation->passport_accuracy;
@@ -86,6 +88,20 @@ TEST_P(Cifar10Full, ReachesTheGoals) {
   RecordProperty("public_accuracy", std::to_string(public_accuracy));
   RecordProperty("passport_accuracy", std::to_string(passport_accuracy));
   RecordProperty("best_random_passport", std::to_string(best));
+}
+
+TEST(AlexNetFull, OneEpochOfPanAtEverySiteIsVerified) {
+  NEEDS_CIFAR10();
+  const ImageSet data = train::cifar10(cifar_folder()),
+                 test = train::cifar10(cifar_folder(), Split::kTest);
+  FitOptions o = recipe(1);
+  o.optimizer.lr = 0.02f;
+  const Trained t = train_network("alexnet", kernels::NormKind::kBatch,
+                                  PassportPlan::of("pan", "all"), data, test, o);
+  const Claim c = examine(*t.model, t.passport, {.data = &test, .null_passports = 10});
+  EXPECT_EQ(c.verdict, Verdict::kSupported) << c.matched << " of " << c.total;
+  EXPECT_GT(*c.evaluation->public_accuracy, 0.5);
+  EXPECT_GT(*c.evaluation->passport_accuracy, 0.4);
 }
 
 INSTANTIATE_TEST_SUITE_P(Tiny, Cifar10Full,
