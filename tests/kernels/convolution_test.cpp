@@ -26,7 +26,8 @@ std::vector<Param> with_types(const std::vector<ConvCase>& sizes) {
 }
 void PrintTo(const Param& p, std::ostream* out) { *out << p.size.name << "_" << name_of(p.dtype); }
 
-/// oneDNN convolves bf16 on CPUs with AVX-512 only; elsewhere the kernel says so (ConvolutionTypes).
+/// oneDNN convolves bf16 on CPUs with AVX-512 only; elsewhere the kernel says so
+/// (ConvolutionTypes).
 bool has_bf16() {
 #if defined(__x86_64__)
   return __builtin_cpu_supports("avx512bw");
@@ -41,7 +42,8 @@ double largest(const Buffer& b) {
   return m;
 }
 
-/// Activations in the parameter's type; weights in the same (the working copy); bias and weight gradients in f32.
+/// Activations in the parameter's type; weights in the same (the working copy); bias and weight
+/// gradients in f32.
 class Convolution : public testing::TestWithParam<Param> {
  protected:
   void SetUp() override {
@@ -58,12 +60,15 @@ class Convolution : public testing::TestWithParam<Param> {
     return {c.n, c.h, c.w, c.c, c.o, c.kh, c.kw, c.stride, c.pad};
   }
   int64_t tiles() const { return size().n * ((size().oh() + 3) / 4) * ((size().ow() + 3) / 4); }
-  /// Large 3x3 convolutions in f32 may be computed by Winograd's algorithm; small ones have nothing to gain from it.
+  /// Large 3x3 convolutions in f32 may be computed by Winograd's algorithm; small ones have nothing
+  /// to gain from it.
   bool may_be_winograd() const {
     const ConvCase& c = size();
-    return dtype() == DType::kF32 && c.kh == 3 && c.kw == 3 && c.stride == 1 && c.c >= 32 && c.o >= 32 && tiles() >= 64;
+    return dtype() == DType::kF32 && c.kh == 3 && c.kw == 3 && c.stride == 1 && c.c >= 32 &&
+           c.o >= 32 && tiles() >= 64;
   }
-  /// The bound of a sum of `length` products; where Winograd may be used, its magnitude takes the place of the terms'.
+  /// The bound of a sum of `length` products; where Winograd may be used, its magnitude takes the
+  /// place of the terms'.
   Bound bound(int64_t length, reference::Sums& expected, double winograd_magnitude) const {
     const double terms = static_cast<double>(length) + 2;
     if (!may_be_winograd()) return {.terms = terms};
@@ -82,12 +87,19 @@ TEST_P(Convolution, Forward) {
   const Buffer none;
   for (const Buffer* b : {static_cast<const Buffer*>(&bias), &none}) {
     reference::Sums expected = reference::conv_forward(conv(), x.values(), w.values(), b->values());
-    const Bound error = bound(geometry().window(), expected, winograd.forward * static_cast<double>(size().c) * largest(x) * largest(w));
+    const Bound error =
+        bound(geometry().window(), expected,
+              winograd.forward * static_cast<double>(size().c) * largest(x) * largest(w));
     for (CpuStream& s : streams()) {
       Buffer y(dtype(), geometry().y_size()), again(dtype(), geometry().y_size());
       for (Buffer* out : {&y, &again})
-        kernels::conv_forward(s, {.geometry = geometry(), .x = x.read(), .w = w.read(), .bias = b->read(), .y = out->write()});
-      EXPECT_TRUE(close(y, expected, error, {size().n, size().oh(), size().ow(), size().o})) << s.threads() << " threads";
+        kernels::conv_forward(s, {.geometry = geometry(),
+                                  .x = x.read(),
+                                  .w = w.read(),
+                                  .bias = b->read(),
+                                  .y = out->write()});
+      EXPECT_TRUE(close(y, expected, error, {size().n, size().oh(), size().ow(), size().o}))
+          << s.threads() << " threads";
       EXPECT_TRUE(same_bits(y, again)) << "two runs";
     }
   }
@@ -95,13 +107,16 @@ TEST_P(Convolution, Forward) {
 
 TEST_P(Convolution, BackwardData) {
   reference::Sums expected = reference::conv_backward_data(conv(), dy.values(), w.values());
-  const Bound error = bound(size().kh * size().kw * size().o, expected,
-                            winograd.forward * static_cast<double>(size().o) * largest(dy) * largest(w));
+  const Bound error =
+      bound(size().kh * size().kw * size().o, expected,
+            winograd.forward * static_cast<double>(size().o) * largest(dy) * largest(w));
   for (CpuStream& s : streams()) {
     Buffer dx(dtype(), geometry().x_size()), again(dtype(), geometry().x_size());
     for (Buffer* out : {&dx, &again})
-      kernels::conv_backward_data(s, {.geometry = geometry(), .dy = dy.read(), .w = w.read(), .dx = out->write()});
-    EXPECT_TRUE(close(dx, expected, error, {size().n, size().h, size().w, size().c})) << s.threads() << " threads";
+      kernels::conv_backward_data(
+          s, {.geometry = geometry(), .dy = dy.read(), .w = w.read(), .dx = out->write()});
+    EXPECT_TRUE(close(dx, expected, error, {size().n, size().h, size().w, size().c}))
+        << s.threads() << " threads";
     EXPECT_TRUE(same_bits(dx, again)) << "two runs";
   }
 }
@@ -109,25 +124,38 @@ TEST_P(Convolution, BackwardData) {
 TEST_P(Convolution, BackwardWeight) {
   const reference::Sums dw_only = reference::conv_backward_weight(conv(), x.values(), dy.values());
   const reference::Sums dbias_only = reference::conv_backward_bias(conv(), dy.values());
-  const std::vector<double> dw_before = uniform(geometry().w_size(), 5), dbias_before = uniform(size().o, 6);
+  const std::vector<double> dw_before = uniform(geometry().w_size(), 5),
+                            dbias_before = uniform(size().o, 6);
   const int64_t length = size().n * size().oh() * size().ow();
   for (bool accumulate : {false, true})
     for (bool with_bias : {false, true})
       for (CpuStream& s : streams()) {
-        SCOPED_TRACE(testing::Message() << "accumulate " << accumulate << ", bias " << with_bias << ", " << s.threads() << " threads");
+        SCOPED_TRACE(testing::Message() << "accumulate " << accumulate << ", bias " << with_bias
+                                        << ", " << s.threads() << " threads");
         const auto output = [&](const std::vector<double>& before) {
-          return accumulate ? Buffer(DType::kF32, before) : Buffer(DType::kF32, static_cast<int64_t>(before.size()));
+          return accumulate ? Buffer(DType::kF32, before)
+                            : Buffer(DType::kF32, static_cast<int64_t>(before.size()));
         };
         Buffer dw = output(dw_before), again = output(dw_before), dbias, dbias_again;
         if (with_bias) dbias = output(dbias_before), dbias_again = output(dbias_before);
         reference::Sums dw_expected = dw_only, dbias_expected = dbias_only;
-        const Bound error = bound(length, dw_expected, winograd.weight * static_cast<double>(tiles()) * largest(x) * largest(dy));
+        const Bound error =
+            bound(length, dw_expected,
+                  winograd.weight * static_cast<double>(tiles()) * largest(x) * largest(dy));
         if (accumulate) dw_expected += dw.values();
         if (accumulate && with_bias) dbias_expected += dbias.values();
-        kernels::conv_backward_weight(s, {.geometry = geometry(), .x = x.read(), .dy = dy.read(), .dw = dw.write(),
-                                          .dbias = dbias.write(), .accumulate = accumulate});
-        kernels::conv_backward_weight(s, {.geometry = geometry(), .x = x.read(), .dy = dy.read(), .dw = again.write(),
-                                          .dbias = dbias_again.write(), .accumulate = accumulate});
+        kernels::conv_backward_weight(s, {.geometry = geometry(),
+                                          .x = x.read(),
+                                          .dy = dy.read(),
+                                          .dw = dw.write(),
+                                          .dbias = dbias.write(),
+                                          .accumulate = accumulate});
+        kernels::conv_backward_weight(s, {.geometry = geometry(),
+                                          .x = x.read(),
+                                          .dy = dy.read(),
+                                          .dw = again.write(),
+                                          .dbias = dbias_again.write(),
+                                          .accumulate = accumulate});
         EXPECT_TRUE(close(dw, dw_expected, error, {size().o, size().kh, size().kw, size().c}));
         EXPECT_TRUE(same_bits(dw, again)) << "two runs";
         if (!with_bias) continue;
@@ -136,44 +164,59 @@ TEST_P(Convolution, BackwardWeight) {
       }
 }
 
-INSTANTIATE_TEST_SUITE_P(Odd, Convolution, testing::ValuesIn(with_types(cases::odd_convolutions())), testing::PrintToStringParamName());
+INSTANTIATE_TEST_SUITE_P(Odd, Convolution, testing::ValuesIn(with_types(cases::odd_convolutions())),
+                         testing::PrintToStringParamName());
 
-/// The smallest layers of the networks, and one with enough tiles for Winograd and a ragged last tile.
+/// The smallest layers of the networks, and one with enough tiles for Winograd and a ragged last
+/// tile.
 std::vector<ConvCase> real_layers() {
-  std::vector<ConvCase> some{{"ragged_tiles", 5, 15, 13, 33, 40, 3, 3, 1, 1}, {"many_tiles", 2, 24, 24, 32, 48, 3, 3, 1, 1}};
+  std::vector<ConvCase> some{{"ragged_tiles", 5, 15, 13, 33, 40, 3, 3, 1, 1},
+                             {"many_tiles", 2, 24, 24, 32, 48, 3, 3, 1, 1}};
   for (const ConvCase& c : cases::layer_convolutions(1))
     if (c.flops() <= 1e7) some.push_back(c);
   return some;
 }
-INSTANTIATE_TEST_SUITE_P(Layer, Convolution, testing::ValuesIn(with_types(real_layers())), testing::PrintToStringParamName());
+INSTANTIATE_TEST_SUITE_P(Layer, Convolution, testing::ValuesIn(with_types(real_layers())),
+                         testing::PrintToStringParamName());
 
 using ConvolutionFull = Convolution;
 TEST_P(ConvolutionFull, Forward) {
   reference::Sums expected = reference::conv_forward(conv(), x.values(), w.values(), bias.values());
-  const Bound error = bound(geometry().window(), expected, winograd.forward * static_cast<double>(size().c) * largest(x) * largest(w));
+  const Bound error =
+      bound(geometry().window(), expected,
+            winograd.forward * static_cast<double>(size().c) * largest(x) * largest(w));
   Buffer y(dtype(), geometry().y_size());
-  kernels::conv_forward(stream(), {.geometry = geometry(), .x = x.read(), .w = w.read(), .bias = bias.read(), .y = y.write()});
+  kernels::conv_forward(
+      stream(),
+      {.geometry = geometry(), .x = x.read(), .w = w.read(), .bias = bias.read(), .y = y.write()});
   EXPECT_TRUE(close(y, expected, error, {size().n, size().oh(), size().ow(), size().o}));
 }
 TEST_P(ConvolutionFull, BackwardData) {
   reference::Sums expected = reference::conv_backward_data(conv(), dy.values(), w.values());
-  const Bound error = bound(size().kh * size().kw * size().o, expected,
-                            winograd.forward * static_cast<double>(size().o) * largest(dy) * largest(w));
+  const Bound error =
+      bound(size().kh * size().kw * size().o, expected,
+            winograd.forward * static_cast<double>(size().o) * largest(dy) * largest(w));
   Buffer dx(dtype(), geometry().x_size());
-  kernels::conv_backward_data(stream(), {.geometry = geometry(), .dy = dy.read(), .w = w.read(), .dx = dx.write()});
+  kernels::conv_backward_data(
+      stream(), {.geometry = geometry(), .dy = dy.read(), .w = w.read(), .dx = dx.write()});
   EXPECT_TRUE(close(dx, expected, error, {size().n, size().h, size().w, size().c}));
 }
 TEST_P(ConvolutionFull, BackwardWeight) {
   reference::Sums expected = reference::conv_backward_weight(conv(), x.values(), dy.values());
-  const Bound error = bound(size().n * size().oh() * size().ow(), expected,
-                            winograd.weight * static_cast<double>(tiles()) * largest(x) * largest(dy));
+  const Bound error =
+      bound(size().n * size().oh() * size().ow(), expected,
+            winograd.weight * static_cast<double>(tiles()) * largest(x) * largest(dy));
   Buffer dw(DType::kF32, geometry().w_size());
-  kernels::conv_backward_weight(stream(), {.geometry = geometry(), .x = x.read(), .dy = dy.read(), .dw = dw.write()});
+  kernels::conv_backward_weight(
+      stream(), {.geometry = geometry(), .x = x.read(), .dy = dy.read(), .dw = dw.write()});
   EXPECT_TRUE(close(dw, expected, error, {size().o, size().kh, size().kw, size().c}));
 }
-INSTANTIATE_TEST_SUITE_P(Layers, ConvolutionFull, testing::ValuesIn(with_types(cases::layer_convolutions(4))), testing::PrintToStringParamName());
+INSTANTIATE_TEST_SUITE_P(Layers, ConvolutionFull,
+                         testing::ValuesIn(with_types(cases::layer_convolutions(4))),
+                         testing::PrintToStringParamName());
 
-/// A type without a fast implementation is refused, with the way out: a slow one would be hundreds of times slower.
+/// A type without a fast implementation is refused, with the way out: a slow one would be hundreds
+/// of times slower.
 TEST(ConvolutionTypes, RefusesWhatItCannotDoFast) {
   const ConvGeometry g{1, 4, 4, 2, 3, 3, 3, 1, 1};
   for (DType dtype : {DType::kF16, DType::kBF16}) {
@@ -181,7 +224,8 @@ TEST(ConvolutionTypes, RefusesWhatItCannotDoFast) {
     const Buffer x(dtype, uniform(g.x_size(), 1)), w(dtype, uniform(g.w_size(), 2));
     Buffer y(dtype, g.y_size());
     try {
-      kernels::conv_forward(stream(), {.geometry = g, .x = x.read(), .w = w.read(), .y = y.write()});
+      kernels::conv_forward(stream(),
+                            {.geometry = g, .x = x.read(), .w = w.read(), .y = y.write()});
       ADD_FAILURE() << "convolved " << name_of(dtype);
     } catch (const Error& error) {
       EXPECT_EQ(error.fault(), Fault::kMachine);
@@ -207,14 +251,18 @@ TEST(ConvolutionErrors, SizesThatDisagree) {
   const ConvGeometry g{1, 4, 4, 2, 3, 3, 3, 1, 1};
   const Buffer x(DType::kF32, uniform(g.x_size(), 1)), w(DType::kF32, uniform(g.w_size() - 1, 2));
   Buffer y(DType::kF32, g.y_size());
-  EXPECT_THROW(kernels::conv_forward(stream(), {.geometry = g, .x = x.read(), .w = w.read(), .y = y.write()}), Error);
+  EXPECT_THROW(kernels::conv_forward(stream(),
+                                     {.geometry = g, .x = x.read(), .w = w.read(), .y = y.write()}),
+               Error);
 }
 
 TEST(ConvolutionErrors, WindowLargerThanThePaddedImage) {
   const ConvGeometry g{1, 2, 2, 1, 1, 5, 5, 1, 1};
   const Buffer x(DType::kF32, uniform(4, 1)), w(DType::kF32, uniform(25, 2));
   Buffer y(DType::kF32, 1);
-  EXPECT_THROW(kernels::conv_forward(stream(), {.geometry = g, .x = x.read(), .w = w.read(), .y = y.write()}), Error);
+  EXPECT_THROW(kernels::conv_forward(stream(),
+                                     {.geometry = g, .x = x.read(), .w = w.read(), .y = y.write()}),
+               Error);
 }
 
 }  // namespace

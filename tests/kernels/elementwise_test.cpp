@@ -16,7 +16,8 @@ class Elementwise : public testing::TestWithParam<DType> {
  protected:
   DType dtype() const { return GetParam(); }
 };
-INSTANTIATE_TEST_SUITE_P(Storage, Elementwise, testing::ValuesIn(kStorage), testing::PrintToStringParamName());
+INSTANTIATE_TEST_SUITE_P(Storage, Elementwise, testing::ValuesIn(kStorage),
+                         testing::PrintToStringParamName());
 
 TEST_P(Elementwise, Fill) {
   for (int64_t n : cases::lengths()) {
@@ -47,9 +48,28 @@ TEST_P(Elementwise, CastRoundsToNearestEven) {
 /// Ties, the largest numbers, overflow, subnormals, infinities and NaN, in every lane of a vector.
 TEST_P(Elementwise, CastOfSpecialValues) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  const std::vector<double> special{0.0, -0.0, 1 + 0x1p-8, 1 + 3 * 0x1p-8, 1 + 0x1p-11, 1 + 3 * 0x1p-11, 65504, 65519.99, 65520,
-                                    0x1p-14, 0x1p-24, 0x1p-25, 0x1p-25 + 0x1p-40, 0x1.8p-24, 0x1p-126, 0x1p-133, 0x1p-149,
-                                    3.38e38, 3.4028234e38, kInfinity, -kInfinity, std::nan("")};
+  const std::vector<double> special{0.0,
+                                    -0.0,
+                                    1 + 0x1p-8,
+                                    1 + 3 * 0x1p-8,
+                                    1 + 0x1p-11,
+                                    1 + 3 * 0x1p-11,
+                                    65504,
+                                    65519.99,
+                                    65520,
+                                    0x1p-14,
+                                    0x1p-24,
+                                    0x1p-25,
+                                    0x1p-25 + 0x1p-40,
+                                    0x1.8p-24,
+                                    0x1p-126,
+                                    0x1p-133,
+                                    0x1p-149,
+                                    3.38e38,
+                                    3.4028234e38,
+                                    kInfinity,
+                                    -kInfinity,
+                                    std::nan("")};
   std::vector<double> many;
   for (size_t i = 0; i < 37; ++i) many.insert(many.end(), special.begin(), special.end());
   const Buffer x(dtype(), many);
@@ -82,8 +102,10 @@ TEST_P(Elementwise, AddWithLanes) {
       for (bool b_half : {false, true})
         for (bool relu : {false, true}) {
           if (n % 2 && (a_half || b_half)) continue;
-          SCOPED_TRACE(testing::Message() << "n " << n << ", halves " << a_half << b_half << ", relu " << relu);
-          const Buffer a(dtype(), uniform(a_half ? n / 2 : n, 1)), b(dtype(), uniform(b_half ? n / 2 : n, 2));
+          SCOPED_TRACE(testing::Message()
+                       << "n " << n << ", halves " << a_half << b_half << ", relu " << relu);
+          const Buffer a(dtype(), uniform(a_half ? n / 2 : n, 1)),
+              b(dtype(), uniform(b_half ? n / 2 : n, 2));
           Sums expected(n);
           for (int64_t i = 0; i < n; ++i) {
             const double u = a[i % a.size()], v = b[i % b.size()];
@@ -104,7 +126,8 @@ TEST_P(Elementwise, ReluBackwardWithLanes) {
       for (bool half : {false, true})
         for (bool accumulate : {false, true}) {
           if (n % 2 && half) continue;
-          SCOPED_TRACE(testing::Message() << "n " << n << ", y " << with_y << ", half " << half << ", accumulate " << accumulate);
+          SCOPED_TRACE(testing::Message() << "n " << n << ", y " << with_y << ", half " << half
+                                          << ", accumulate " << accumulate);
           std::vector<double> result = uniform(n, 1);
           for (double& v : result) v = std::max(0.0, v);  // zeros as relu leaves them
           const Buffer y = with_y ? Buffer(dtype(), result) : Buffer(), dy(dtype(), uniform(n, 2));
@@ -115,7 +138,8 @@ TEST_P(Elementwise, ReluBackwardWithLanes) {
           if (accumulate) expected += before.values();
           const auto dx = on_every_stream([&](CpuStream& s) {
             Buffer out = accumulate ? Buffer(dtype(), before.values()) : Buffer(dtype(), size);
-            kernels::relu_backward(s, {.y = y.read(), .dy = dy.read(), .dx = out.write(), .accumulate = accumulate});
+            kernels::relu_backward(
+                s, {.y = y.read(), .dy = dy.read(), .dx = out.write(), .accumulate = accumulate});
             return list(std::move(out));
           });
           EXPECT_TRUE(close(dx[0], expected, {.terms = 2}));
@@ -128,7 +152,8 @@ TEST(Reduce, SumSquares) {
     double expected = 0;
     for (double v : x.values()) expected += v * v;
     const double one = kernels::sum_squares(streams()[0], x.read_as<float>());
-    for (CpuStream& s : streams()) EXPECT_EQ(kernels::sum_squares(s, x.read_as<float>()), one) << s.threads() << " threads";
+    for (CpuStream& s : streams())
+      EXPECT_EQ(kernels::sum_squares(s, x.read_as<float>()), one) << s.threads() << " threads";
     const Bound bound{.terms = static_cast<double>(n) + 1, .compute = DType::kF64};
     EXPECT_NEAR(one, expected, 2 * bound.tolerance(expected, expected, DType::kF64)) << "n " << n;
   }
@@ -150,7 +175,8 @@ TEST(Reduce, CountNonfinite) {
     v[v.size() / 2] = -kInfinity;
     v.back() = kInfinity;
     const Buffer x(DType::kF32, v);
-    const auto expected = std::count_if(v.begin(), v.end(), [](double e) { return !std::isfinite(e); });
+    const auto expected =
+        std::count_if(v.begin(), v.end(), [](double e) { return !std::isfinite(e); });
     for (CpuStream& s : streams()) {
       EXPECT_EQ(kernels::count_nonfinite(s, finite.read_as<float>()), 0) << "n " << n;
       EXPECT_EQ(kernels::count_nonfinite(s, x.read_as<float>()), expected) << "n " << n;
@@ -162,7 +188,9 @@ TEST(Reduce, CountNonfinite) {
 struct Sizes {
   int64_t b, c, s;
 };
-void PrintTo(const Sizes& z, std::ostream* out) { *out << "b" << z.b << "_c" << z.c << "_s" << z.s; }
+void PrintTo(const Sizes& z, std::ostream* out) {
+  *out << "b" << z.b << "_c" << z.c << "_s" << z.s;
+}
 class Transform : public testing::TestWithParam<Sizes> {};
 TEST_P(Transform, ThereAndBack) {
   const auto [b, c, s] = GetParam();
@@ -170,18 +198,22 @@ TEST_P(Transform, ThereAndBack) {
   std::vector<double> expected(static_cast<size_t>(b * c * s));
   for (int64_t i = 0; i < b; ++i)
     for (int64_t p = 0; p < s; ++p)
-      for (int64_t k = 0; k < c; ++k) expected[static_cast<size_t>((i * s + p) * c + k)] = x[(i * c + k) * s + p];
+      for (int64_t k = 0; k < c; ++k)
+        expected[static_cast<size_t>((i * s + p) * c + k)] = x[(i * c + k) * s + p];
   for (CpuStream& st : streams()) {
     Buffer last(DType::kF32, x.size()), back(DType::kF32, x.size());
-    kernels::to_channels_last(st, {.b = b, .c = c, .s = s, .x = x.read_as<float>(), .y = last.write_as<float>()});
+    kernels::to_channels_last(
+        st, {.b = b, .c = c, .s = s, .x = x.read_as<float>(), .y = last.write_as<float>()});
     EXPECT_TRUE(equal(last, expected)) << st.threads() << " threads";
-    kernels::to_channels_first(st, {.b = b, .c = c, .s = s, .x = last.read_as<float>(), .y = back.write_as<float>()});
+    kernels::to_channels_first(
+        st, {.b = b, .c = c, .s = s, .x = last.read_as<float>(), .y = back.write_as<float>()});
     EXPECT_TRUE(same_bits(back, x)) << st.threads() << " threads";
   }
 }
 INSTANTIATE_TEST_SUITE_P(Sizes, Transform,
-                         testing::Values(Sizes{1, 1, 1}, Sizes{3, 1, 31}, Sizes{2, 33, 1}, Sizes{2, 31, 33}, Sizes{64, 3, 25},
-                                         Sizes{1, 130, 70}, Sizes{5, 64, 49}),
+                         testing::Values(Sizes{1, 1, 1}, Sizes{3, 1, 31}, Sizes{2, 33, 1},
+                                         Sizes{2, 31, 33}, Sizes{64, 3, 25}, Sizes{1, 130, 70},
+                                         Sizes{5, 64, 49}),
                          testing::PrintToStringParamName());
 
 }  // namespace

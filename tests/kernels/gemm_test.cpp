@@ -17,15 +17,24 @@ TEST_P(Gemm, EveryTransposition) {
   for (bool transpose_a : {false, true})
     for (bool transpose_b : {false, true})
       for (bool accumulate : {false, true}) {
-        reference::Sums expected = reference::gemm(m, n, k, a.values(), transpose_a, b.values(), transpose_b);
+        reference::Sums expected =
+            reference::gemm(m, n, k, a.values(), transpose_a, b.values(), transpose_b);
         if (accumulate) expected += Buffer(DType::kF32, before).values();
         for (CpuStream& s : streams()) {
-          SCOPED_TRACE(testing::Message() << "transposed " << transpose_a << transpose_b << ", accumulate " << accumulate << ", "
-                                          << s.threads() << " threads");
+          SCOPED_TRACE(testing::Message()
+                       << "transposed " << transpose_a << transpose_b << ", accumulate "
+                       << accumulate << ", " << s.threads() << " threads");
           const auto run = [&] {
             Buffer y = accumulate ? Buffer(DType::kF32, before) : Buffer(DType::kF32, m * n);
-            kernels::gemm(s, {.m = m, .n = n, .k = k, .a = a.read(), .b = b.read(), .y = y.write(),
-                              .transpose_a = transpose_a, .transpose_b = transpose_b, .accumulate = accumulate});
+            kernels::gemm(s, {.m = m,
+                              .n = n,
+                              .k = k,
+                              .a = a.read(),
+                              .b = b.read(),
+                              .y = y.write(),
+                              .transpose_a = transpose_a,
+                              .transpose_b = transpose_b,
+                              .accumulate = accumulate});
             return y;
           };
           const Buffer y = run();
@@ -34,12 +43,16 @@ TEST_P(Gemm, EveryTransposition) {
         }
       }
 }
-INSTANTIATE_TEST_SUITE_P(Sizes, Gemm, testing::ValuesIn(cases::gemms()), testing::PrintToStringParamName());
+INSTANTIATE_TEST_SUITE_P(Sizes, Gemm, testing::ValuesIn(cases::gemms()),
+                         testing::PrintToStringParamName());
 
 TEST(GemmErrors, SizesThatDisagree) {
   const Buffer a(DType::kF32, uniform(6, 1)), b(DType::kF32, uniform(5, 2));
   Buffer y(DType::kF32, 4);
-  EXPECT_THROW(kernels::gemm(stream(), {.m = 2, .n = 2, .k = 3, .a = a.read(), .b = b.read(), .y = y.write()}), Error);
+  EXPECT_THROW(
+      kernels::gemm(stream(),
+                    {.m = 2, .n = 2, .k = 3, .a = a.read(), .b = b.read(), .y = y.write()}),
+      Error);
 }
 
 }  // namespace

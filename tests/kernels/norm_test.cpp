@@ -16,9 +16,11 @@ using kernels::NormKind;
 using reference::Sums;
 
 constexpr float kEps = 1e-5f;
-constexpr std::array<NormKind, 4> kKinds{NormKind::kBatch, NormKind::kGroup, NormKind::kInstance, NormKind::kLayer};
+constexpr std::array<NormKind, 4> kKinds{NormKind::kBatch, NormKind::kGroup, NormKind::kInstance,
+                                         NormKind::kLayer};
 constexpr std::array<const char*, 4> kKindNames{"batch", "group", "instance", "layer"};
-constexpr std::array<NormActivation, 3> kActivations{NormActivation::kIdentity, NormActivation::kRelu, NormActivation::kReluThenAdd};
+constexpr std::array<NormActivation, 3> kActivations{
+    NormActivation::kIdentity, NormActivation::kRelu, NormActivation::kReluThenAdd};
 constexpr std::array<const char*, 3> kActivationNames{"identity", "relu", "relu_then_add"};
 
 /// One affine; both lanes of an input that stands for both; each lane's own half of the input.
@@ -50,20 +52,29 @@ struct Data {
   std::array<Buffer, 2> mean, rstd, scale, shift;
   bool affine;
 
-  /// statistics_of_lane: each lane gets its own mean and rstd, which only apply and fixed statistics allow in a fork.
-  Data(const Param& p, Mode mode, bool with_affine, bool statistics_of_lane = false) : affine(with_affine) {
+  /// statistics_of_lane: each lane gets its own mean and rstd, which only apply and fixed
+  /// statistics allow in a fork.
+  Data(const Param& p, Mode mode, bool with_affine, bool statistics_of_lane = false)
+      : affine(with_affine) {
     const NormCase& z = p.size;
     const int64_t parts = mode == Mode::kSplit ? 2 : 1;
     geometry = NormGeometry::of(p.kind, z.n, z.s, z.c, parts, z.group_channels);
-    norm = {.kind = static_cast<reference::Kind>(p.kind), .n = z.n, .s = z.s, .c = z.c, .parts = parts,
-            .groups = z.c / z.group_channels, .lanes = mode == Mode::kOne ? 1 : 2, .fork = mode == Mode::kFork};
+    norm = {.kind = static_cast<reference::Kind>(p.kind),
+            .n = z.n,
+            .s = z.s,
+            .c = z.c,
+            .parts = parts,
+            .groups = z.c / z.group_channels,
+            .lanes = mode == Mode::kOne ? 1 : 2,
+            .fork = mode == Mode::kFork};
     for (size_t l = 0; l < 2; ++l) {
       // Apply and backward are told mean and rstd: any will do.
       std::vector<double> m = uniform(norm.sets(), 40, 0, 2), r = uniform(norm.sets(), 41, 0.5, 2);
       for (size_t k = 0; k < m.size(); ++k) {
         if (statistics_of_lane && l == 1) m[k] += 0.25, r[k] *= 1.5;
         // the other lane's blocks are not this lane's business
-        const size_t block = k / static_cast<size_t>(geometry.groups), half = static_cast<size_t>(geometry.blocks) / 2;
+        const size_t block = k / static_cast<size_t>(geometry.groups),
+                     half = static_cast<size_t>(geometry.blocks) / 2;
         if (mode == Mode::kSplit && (block >= half) != (l == 1)) m[k] = r[k] = std::nan("");
       }
       mean[l] = Buffer(DType::kF32, m);
@@ -77,18 +88,21 @@ struct Data {
 
   reference::Affines affines() const {
     reference::Affines a;
-    for (size_t l = 0; l < 2; ++l) a[l] = {mean[l].values(), rstd[l].values(), scale[l].values(), shift[l].values()};
+    for (size_t l = 0; l < 2; ++l)
+      a[l] = {mean[l].values(), rstd[l].values(), scale[l].values(), shift[l].values()};
     return a;
   }
   std::array<kernels::NormLane, 2> lanes() const {
     std::array<kernels::NormLane, 2> a;
     for (size_t l = 0; l < static_cast<size_t>(norm.lanes); ++l)
-      a[l] = {mean[l].read_as<float>(), rstd[l].read_as<float>(), scale[l].read_as<float>(), shift[l].read_as<float>()};
+      a[l] = {mean[l].read_as<float>(), rstd[l].read_as<float>(), scale[l].read_as<float>(),
+              shift[l].read_as<float>()};
     return a;
   }
 
  private:
-  /// relu passes or not by the sign of u: rounding must not decide it, so elements with u near 0 are drawn again.
+  /// relu passes or not by the sign of u: rounding must not decide it, so elements with u near 0
+  /// are drawn again.
   std::vector<double> away_from_kinks(DType dtype, std::vector<double> values) const {
     const reference::Affines a = affines();
     for (uint32_t round = 0; round < 64; ++round) {
@@ -96,7 +110,8 @@ struct Data {
       const std::vector<double> next = uniform(norm.x_size(), 100 + round, -1, 3);
       bool clear = true;
       norm.for_each_result([&](size_t, size_t xi, size_t set, size_t l, size_t channel) {
-        const reference::PreActivation e = reference::pre_activation(a[l], values[xi], set, channel);
+        const reference::PreActivation e =
+            reference::pre_activation(a[l], values[xi], set, channel);
         if (std::abs(e.u) > 0x1p-10 * e.u_magnitude) return;
         values[xi] = next[xi];
         clear = false;
@@ -126,32 +141,42 @@ TEST_P(Norm, Statistics) {
       // Far from 0, sums of squares would cancel; 16-bit types cannot hold such numbers.
       if (offset != 0 && dtype() != DType::kF32) continue;
       for (bool with_var : {true, false}) {
-        SCOPED_TRACE(testing::Message() << kModeNames[static_cast<size_t>(mode)] << ", offset " << offset << ", drift " << drift
-                                        << ", var " << with_var);
+        SCOPED_TRACE(testing::Message() << kModeNames[static_cast<size_t>(mode)] << ", offset "
+                                        << offset << ", drift " << drift << ", var " << with_var);
         const Data d(GetParam(), mode, false);
         std::vector<double> values = d.x.values();
-        // A drift makes parts of a set differ in their means: most of the variance lies between them.
-        for (size_t i = 0; i < values.size(); ++i) values[i] += offset + drift * static_cast<double>(i) / static_cast<double>(values.size());
+        // A drift makes parts of a set differ in their means: most of the variance lies between
+        // them.
+        for (size_t i = 0; i < values.size(); ++i)
+          values[i] += offset + drift * static_cast<double>(i) / static_cast<double>(values.size());
         const Buffer x(dtype(), values);
         const auto out = on_every_stream([&](CpuStream& s) {
           Buffer mean(DType::kF32, d.norm.sets()), rstd(DType::kF32, d.norm.sets()), var;
           if (with_var) var = Buffer(DType::kF32, d.norm.sets());
-          kernels::norm_statistics(s, {.geometry = d.geometry, .x = x.read(), .mean = mean.write_as<float>(),
-                                       .rstd = rstd.write_as<float>(), .var = var.write_as<float>(), .eps = kEps});
+          kernels::norm_statistics(s, {.geometry = d.geometry,
+                                       .x = x.read(),
+                                       .mean = mean.write_as<float>(),
+                                       .rstd = rstd.write_as<float>(),
+                                       .var = var.write_as<float>(),
+                                       .eps = kEps});
           return list(std::move(mean), std::move(rstd), std::move(var));
         });
         const reference::Statistics r = reference::norm_statistics(d.norm, x.values());
         const double m = r.count[0];
         // Partial means are combined pair by pair: their size is rounded once per level.
-        const Bound mean_bound{.terms = m + 3, .roundings = 2 + static_cast<int>(std::ceil(std::log2(m)))};
+        const Bound mean_bound{.terms = m + 3,
+                               .roundings = 2 + static_cast<int>(std::ceil(std::log2(m)))};
         const Bound var_bound{.terms = m + 4};
         Sums mean(d.norm.sets()), var(d.norm.sets()), rstd(d.norm.sets());
         for (int64_t i = 0; i < d.norm.sets(); ++i) {
           const auto k = static_cast<size_t>(i);
           mean.add(i, r.mean[k], r.mean_magnitude[k]);
           // A rounded mean adds the square of its error to a two-pass variance.
-          const double mean_error = mean_bound.tolerance(r.mean[k], r.mean_magnitude[k], DType::kF32);
-          const double magnitude = r.var_magnitude[k] + mean_error * mean_error / gamma(m + 4, unit_roundoff(DType::kF32));
+          const double mean_error =
+              mean_bound.tolerance(r.mean[k], r.mean_magnitude[k], DType::kF32);
+          const double magnitude =
+              r.var_magnitude[k] +
+              mean_error * mean_error / gamma(m + 4, unit_roundoff(DType::kF32));
           var.add(i, r.var[k], magnitude);
           const double v = r.var[k] + kEps;
           rstd.add(i, 1 / std::sqrt(v), (1 + magnitude / v) / std::sqrt(v));
@@ -173,20 +198,29 @@ TEST_P(Norm, Apply) {
           if (statistics_of_lane && mode == Mode::kOne) continue;
           const Data d(GetParam(), mode, affine, statistics_of_lane);
           for (int64_t residual_size : residual_sizes(d.norm)) {
-            SCOPED_TRACE(testing::Message() << kModeNames[static_cast<size_t>(mode)] << ", "
-                                            << kActivationNames[static_cast<size_t>(activation)] << ", affine " << affine << ", residual "
-                                            << residual_size << " of " << d.norm.y_size() << ", own statistics " << statistics_of_lane);
+            SCOPED_TRACE(testing::Message()
+                         << kModeNames[static_cast<size_t>(mode)] << ", "
+                         << kActivationNames[static_cast<size_t>(activation)] << ", affine "
+                         << affine << ", residual " << residual_size << " of " << d.norm.y_size()
+                         << ", own statistics " << statistics_of_lane);
             const Buffer residual(dtype(), uniform(residual_size, 2));
             const auto out = on_every_stream([&](CpuStream& s) {
               Buffer y(dtype(), d.norm.y_size());
-              kernels::norm_apply(s, {.geometry = d.geometry, .lanes = static_cast<int>(d.norm.lanes), .fork = d.norm.fork,
-                                      .activation = activation, .x = d.x.read(), .residual = residual.read(), .lane = d.lanes(),
+              kernels::norm_apply(s, {.geometry = d.geometry,
+                                      .lanes = static_cast<int>(d.norm.lanes),
+                                      .fork = d.norm.fork,
+                                      .activation = activation,
+                                      .x = d.x.read(),
+                                      .residual = residual.read(),
+                                      .lane = d.lanes(),
                                       .y = y.write()});
               return list(std::move(y));
             });
-            const Sums expected = reference::norm_apply(d.norm, static_cast<reference::Activation>(activation), d.x.values(),
-                                                        residual.values(), d.affines());
-            EXPECT_TRUE(close(out[0], expected, {.terms = 6}, {d.norm.y_samples(), d.norm.s, d.norm.c}));
+            const Sums expected =
+                reference::norm_apply(d.norm, static_cast<reference::Activation>(activation),
+                                      d.x.values(), residual.values(), d.affines());
+            EXPECT_TRUE(
+                close(out[0], expected, {.terms = 6}, {d.norm.y_samples(), d.norm.s, d.norm.c}));
           }
         }
 }
@@ -197,13 +231,17 @@ struct Wants {
   bool dx = true, affine = true, dresidual = true;
   bool accumulate_dx = false, accumulate_affine = false, accumulate_dresidual = false;
 };
-constexpr std::array<Wants, 7> kWants{{{.name = "all"},
-                                       {.name = "all added", .accumulate_dx = true, .accumulate_affine = true, .accumulate_dresidual = true},
-                                       {.name = "dx added", .accumulate_dx = true},
-                                       {.name = "affine added", .accumulate_affine = true},
-                                       {.name = "no dx", .dx = false},
-                                       {.name = "no affine", .affine = false, .accumulate_dresidual = true},
-                                       {.name = "no dresidual", .dresidual = false}}};
+constexpr std::array<Wants, 7> kWants{
+    {{.name = "all"},
+     {.name = "all added",
+      .accumulate_dx = true,
+      .accumulate_affine = true,
+      .accumulate_dresidual = true},
+     {.name = "dx added", .accumulate_dx = true},
+     {.name = "affine added", .accumulate_affine = true},
+     {.name = "no dx", .dx = false},
+     {.name = "no affine", .affine = false, .accumulate_dresidual = true},
+     {.name = "no dresidual", .dresidual = false}}};
 
 TEST_P(Norm, Backward) {
   for (Mode mode : kModes)
@@ -216,63 +254,93 @@ TEST_P(Norm, Backward) {
           for (bool fixed : {false, true}) {
             const auto oracle_activation = static_cast<reference::Activation>(activation);
             const Buffer residual(dtype(), uniform(residual_size, 2));
-            const Buffer y(dtype(), reference::norm_apply(d.norm, oracle_activation, d.x.values(), residual.values(), d.affines()).value);
+            const Buffer y(dtype(), reference::norm_apply(d.norm, oracle_activation, d.x.values(),
+                                                          residual.values(), d.affines())
+                                        .value);
             const bool y_needed = activation == NormActivation::kRelu && residual_size > 0;
-            const reference::NormGradients expected = reference::norm_backward(
-                d.norm, oracle_activation, fixed, d.x.values(), y.values(), dy.values(), residual_size, d.affines());
+            const reference::NormGradients expected =
+                reference::norm_backward(d.norm, oracle_activation, fixed, d.x.values(), y.values(),
+                                         dy.values(), residual_size, d.affines());
             for (const Wants& wants : kWants) {
               if (residual_size == 0 && !wants.dresidual) continue;
-              if (!affine && wants.accumulate_affine && !wants.accumulate_dx) continue;  // one of the two is enough
-              SCOPED_TRACE(testing::Message() << kModeNames[static_cast<size_t>(mode)] << ", "
-                                              << kActivationNames[static_cast<size_t>(activation)] << ", affine " << affine
-                                              << ", residual " << residual_size << " of " << d.norm.y_size() << ", fixed " << fixed << ", "
-                                              << wants.name);
-              const auto output = [&](bool wanted, bool accumulate, DType type, int64_t n, uint32_t tag) {
+              if (!affine && wants.accumulate_affine && !wants.accumulate_dx)
+                continue;  // one of the two is enough
+              SCOPED_TRACE(testing::Message()
+                           << kModeNames[static_cast<size_t>(mode)] << ", "
+                           << kActivationNames[static_cast<size_t>(activation)] << ", affine "
+                           << affine << ", residual " << residual_size << " of " << d.norm.y_size()
+                           << ", fixed " << fixed << ", " << wants.name);
+              const auto output = [&](bool wanted, bool accumulate, DType type, int64_t n,
+                                      uint32_t tag) {
                 if (!wanted || n == 0) return Buffer();
                 return accumulate ? Buffer(type, uniform(n, tag)) : Buffer(type, n);
               };
               const auto out = on_every_stream([&](CpuStream& s) {
                 Buffer dx = output(wants.dx, wants.accumulate_dx, dtype(), d.norm.x_size(), 30);
-                Buffer dresidual = output(wants.dresidual, wants.accumulate_dresidual, dtype(), residual_size, 31);
+                Buffer dresidual =
+                    output(wants.dresidual, wants.accumulate_dresidual, dtype(), residual_size, 31);
                 std::array<Buffer, 2> dscale, dshift;
-                kernels::NormBackward a{.geometry = d.geometry, .lanes = static_cast<int>(lanes), .fork = d.norm.fork,
-                                        .activation = activation, .fixed_statistics = fixed, .x = d.x.read(),
-                                        .y = y_needed ? y.read() : ConstView(), .has_residual = residual_size > 0,
-                                        .dy = dy.read(), .lane = d.lanes(), .dscale = {}, .dshift = {},
-                                        .accumulate_affine = wants.accumulate_affine, .dx = dx.write(),
-                                        .accumulate_dx = wants.accumulate_dx, .dresidual = dresidual.write(),
+                kernels::NormBackward a{.geometry = d.geometry,
+                                        .lanes = static_cast<int>(lanes),
+                                        .fork = d.norm.fork,
+                                        .activation = activation,
+                                        .fixed_statistics = fixed,
+                                        .x = d.x.read(),
+                                        .y = y_needed ? y.read() : ConstView(),
+                                        .has_residual = residual_size > 0,
+                                        .dy = dy.read(),
+                                        .lane = d.lanes(),
+                                        .dscale = {},
+                                        .dshift = {},
+                                        .accumulate_affine = wants.accumulate_affine,
+                                        .dx = dx.write(),
+                                        .accumulate_dx = wants.accumulate_dx,
+                                        .dresidual = dresidual.write(),
                                         .accumulate_dresidual = wants.accumulate_dresidual};
                 for (size_t l = 0; l < lanes; ++l) {
-                  dscale[l] = output(wants.affine, wants.accumulate_affine, DType::kF32, d.norm.c, 32 + static_cast<uint32_t>(l));
-                  dshift[l] = output(wants.affine, wants.accumulate_affine, DType::kF32, d.norm.c, 34 + static_cast<uint32_t>(l));
+                  dscale[l] = output(wants.affine, wants.accumulate_affine, DType::kF32, d.norm.c,
+                                     32 + static_cast<uint32_t>(l));
+                  dshift[l] = output(wants.affine, wants.accumulate_affine, DType::kF32, d.norm.c,
+                                     34 + static_cast<uint32_t>(l));
                   a.dscale[l] = dscale[l].write_as<float>();
                   a.dshift[l] = dshift[l].write_as<float>();
                 }
                 kernels::norm_backward(s, a);
-                return list(std::move(dx), std::move(dresidual), std::move(dscale[0]), std::move(dshift[0]), std::move(dscale[1]),
-                            std::move(dshift[1]));
+                return list(std::move(dx), std::move(dresidual), std::move(dscale[0]),
+                            std::move(dshift[0]), std::move(dscale[1]), std::move(dshift[1]));
               });
               const auto with_before = [&](Sums sums, bool accumulate, DType type, uint32_t tag) {
                 if (accumulate) sums += Buffer(type, uniform(sums.size(), tag)).values();
                 return sums;
               };
               const double rows = static_cast<double>(d.norm.y_samples() * d.norm.s);
-              const double members = static_cast<double>(d.geometry.group_size() * (d.norm.fork ? 2 : 1));
+              const double members =
+                  static_cast<double>(d.geometry.group_size() * (d.norm.fork ? 2 : 1));
               if (wants.dx) {
-                EXPECT_TRUE(close(out[0], with_before(expected.dx, wants.accumulate_dx, dtype(), 30), {.terms = members + 12},
-                                  {d.norm.n, d.norm.s, d.norm.c}));
+                EXPECT_TRUE(close(out[0],
+                                  with_before(expected.dx, wants.accumulate_dx, dtype(), 30),
+                                  {.terms = members + 12}, {d.norm.n, d.norm.s, d.norm.c}));
               }
               if (wants.dresidual && residual_size > 0) {
-                // Lanes in different halves of dy are added one after the other, and rounded in between.
-                const Bound bound{.terms = 2, .compute = mode == Mode::kSplit ? dtype() : DType::kF32};
-                EXPECT_TRUE(close(out[1], with_before(expected.dresidual, wants.accumulate_dresidual, dtype(), 31), bound));
+                // Lanes in different halves of dy are added one after the other, and rounded in
+                // between.
+                const Bound bound{.terms = 2,
+                                  .compute = mode == Mode::kSplit ? dtype() : DType::kF32};
+                EXPECT_TRUE(
+                    close(out[1],
+                          with_before(expected.dresidual, wants.accumulate_dresidual, dtype(), 31),
+                          bound));
               }
               for (uint32_t l = 0; wants.affine && l < lanes; ++l) {
-                EXPECT_TRUE(close(out[2 + 2 * l], with_before(expected.dscale[l], wants.accumulate_affine, DType::kF32, 32 + l),
-                                  {.terms = rows + 4}))
+                EXPECT_TRUE(close(
+                    out[2 + 2 * l],
+                    with_before(expected.dscale[l], wants.accumulate_affine, DType::kF32, 32 + l),
+                    {.terms = rows + 4}))
                     << "dscale of lane " << l;
-                EXPECT_TRUE(close(out[3 + 2 * l], with_before(expected.dshift[l], wants.accumulate_affine, DType::kF32, 34 + l),
-                                  {.terms = rows + 1}))
+                EXPECT_TRUE(close(
+                    out[3 + 2 * l],
+                    with_before(expected.dshift[l], wants.accumulate_affine, DType::kF32, 34 + l),
+                    {.terms = rows + 1}))
                     << "dshift of lane " << l;
               }
             }
@@ -287,27 +355,40 @@ TEST_P(Norm, ForkIsTwoCalls) {
     for (bool with_residual : {false, true}) {
       const Buffer residual(dtype(), uniform(with_residual ? d.norm.x_size() : 0, 2));
       Buffer fork(dtype(), d.norm.y_size());
-      kernels::norm_apply(stream(), {.geometry = d.geometry, .lanes = 2, .fork = true, .activation = activation, .x = d.x.read(),
-                                     .residual = residual.read(), .lane = d.lanes(), .y = fork.write()});
+      kernels::norm_apply(stream(), {.geometry = d.geometry,
+                                     .lanes = 2,
+                                     .fork = true,
+                                     .activation = activation,
+                                     .x = d.x.read(),
+                                     .residual = residual.read(),
+                                     .lane = d.lanes(),
+                                     .y = fork.write()});
       std::vector<std::byte> both;
       for (size_t l = 0; l < 2; ++l) {
         Buffer y(dtype(), d.norm.x_size());
-        kernels::norm_apply(stream(), {.geometry = d.geometry, .activation = activation, .x = d.x.read(), .residual = residual.read(),
-                                       .lane = {d.lanes()[l], {}}, .y = y.write()});
+        kernels::norm_apply(stream(), {.geometry = d.geometry,
+                                       .activation = activation,
+                                       .x = d.x.read(),
+                                       .residual = residual.read(),
+                                       .lane = {d.lanes()[l], {}},
+                                       .y = y.write()});
         const auto bits = y.bits();
         both.insert(both.end(), bits.begin(), bits.end());
       }
-      EXPECT_EQ(fork.bits(), both) << kActivationNames[static_cast<size_t>(activation)] << ", residual " << with_residual;
+      EXPECT_EQ(fork.bits(), both)
+          << kActivationNames[static_cast<size_t>(activation)] << ", residual " << with_residual;
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Odd, Norm, testing::ValuesIn(params(cases::odd_norms())), testing::PrintToStringParamName());
+INSTANTIATE_TEST_SUITE_P(Odd, Norm, testing::ValuesIn(params(cases::odd_norms())),
+                         testing::PrintToStringParamName());
 /// Long enough to be reduced in parts, and divided by nothing.
 const NormCase kLong{"long", 2, 1031, 65, 13};
 INSTANTIATE_TEST_SUITE_P(Large, Norm,
-                         testing::ValuesIn(std::vector<Param>{{NormKind::kBatch, kLong, DType::kBF16},
-                                                              {NormKind::kGroup, kLong, DType::kF32},
-                                                              {NormKind::kBatch, cases::layer_norms(2)[2], DType::kF32}}),
+                         testing::ValuesIn(std::vector<Param>{
+                             {NormKind::kBatch, kLong, DType::kBF16},
+                             {NormKind::kGroup, kLong, DType::kF32},
+                             {NormKind::kBatch, cases::layer_norms(2)[2], DType::kF32}}),
                          testing::PrintToStringParamName());
 
 using NormFull = Norm;
@@ -317,24 +398,37 @@ TEST_P(NormFull, BackwardOfForkedLayer) {
   const auto out = on_every_stream([&](CpuStream& s) {
     Buffer dx(dtype(), d.norm.x_size());
     std::array<Buffer, 2> dscale, dshift;
-    for (size_t l = 0; l < 2; ++l) dscale[l] = Buffer(DType::kF32, d.norm.c), dshift[l] = Buffer(DType::kF32, d.norm.c);
-    kernels::norm_backward(s, {.geometry = d.geometry, .lanes = 2, .fork = true, .activation = NormActivation::kRelu, .x = d.x.read(),
-                               .y = {}, .dy = dy.read(), .lane = d.lanes(),
+    for (size_t l = 0; l < 2; ++l)
+      dscale[l] = Buffer(DType::kF32, d.norm.c), dshift[l] = Buffer(DType::kF32, d.norm.c);
+    kernels::norm_backward(s, {.geometry = d.geometry,
+                               .lanes = 2,
+                               .fork = true,
+                               .activation = NormActivation::kRelu,
+                               .x = d.x.read(),
+                               .y = {},
+                               .dy = dy.read(),
+                               .lane = d.lanes(),
                                .dscale = {dscale[0].write_as<float>(), dscale[1].write_as<float>()},
-                               .dshift = {dshift[0].write_as<float>(), dshift[1].write_as<float>()}, .dx = dx.write(),
+                               .dshift = {dshift[0].write_as<float>(), dshift[1].write_as<float>()},
+                               .dx = dx.write(),
                                .dresidual = {}});
-    return list(std::move(dx), std::move(dscale[0]), std::move(dscale[1]), std::move(dshift[0]), std::move(dshift[1]));
+    return list(std::move(dx), std::move(dscale[0]), std::move(dscale[1]), std::move(dshift[0]),
+                std::move(dshift[1]));
   });
-  const reference::NormGradients expected = reference::norm_backward(d.norm, reference::Activation::kRelu, false, d.x.values(), {},
-                                                                     dy.values(), 0, d.affines());
+  const reference::NormGradients expected = reference::norm_backward(
+      d.norm, reference::Activation::kRelu, false, d.x.values(), {}, dy.values(), 0, d.affines());
   const double rows = static_cast<double>(d.norm.y_samples() * d.norm.s);
-  EXPECT_TRUE(close(out[0], expected.dx, {.terms = 2 * static_cast<double>(d.geometry.group_size()) + 12}));
+  EXPECT_TRUE(
+      close(out[0], expected.dx, {.terms = 2 * static_cast<double>(d.geometry.group_size()) + 12}));
   for (size_t l = 0; l < 2; ++l) {
-    EXPECT_TRUE(close(out[1 + l], expected.dscale[l], {.terms = rows + 4})) << "dscale of lane " << l;
-    EXPECT_TRUE(close(out[3 + l], expected.dshift[l], {.terms = rows + 1})) << "dshift of lane " << l;
+    EXPECT_TRUE(close(out[1 + l], expected.dscale[l], {.terms = rows + 4}))
+        << "dscale of lane " << l;
+    EXPECT_TRUE(close(out[3 + l], expected.dshift[l], {.terms = rows + 1}))
+        << "dshift of lane " << l;
   }
 }
-INSTANTIATE_TEST_SUITE_P(Layers, NormFull, testing::ValuesIn(params(cases::layer_norms(8))), testing::PrintToStringParamName());
+INSTANTIATE_TEST_SUITE_P(Layers, NormFull, testing::ValuesIn(params(cases::layer_norms(8))),
+                         testing::PrintToStringParamName());
 
 TEST(NormGeometry, KindsAreIndexSets) {
   // n = 6 samples of s = 5 positions, 32 channels
@@ -347,67 +441,101 @@ TEST(NormGeometry, KindsAreIndexSets) {
 }
 
 TEST(NormGeometry, WhatDoesNotDivide) {
-  EXPECT_THROW(NormGeometry::of(NormKind::kGroup, 2, 3, 33, 1), Error);  // two groups of 16 and one channel
-  EXPECT_THROW(NormGeometry::of(NormKind::kGroup, 2, 3, 8, 1), Error);   // half a group
-  EXPECT_THROW(NormGeometry::of(NormKind::kBatch, 3, 3, 8, 2), Error);   // two lanes of one and a half samples
+  EXPECT_THROW(NormGeometry::of(NormKind::kGroup, 2, 3, 33, 1),
+               Error);  // two groups of 16 and one channel
+  EXPECT_THROW(NormGeometry::of(NormKind::kGroup, 2, 3, 8, 1), Error);  // half a group
+  EXPECT_THROW(NormGeometry::of(NormKind::kBatch, 3, 3, 8, 2),
+               Error);  // two lanes of one and a half samples
 }
 
 TEST(NormUpdateRunning, UnbiasedVariance) {
   for (int64_t channels : {1, 31, 33, 1000})
     for (int64_t count : {1, 2, 4096}) {
-      const Buffer mean(DType::kF32, uniform(channels, 1)), var(DType::kF32, uniform(channels, 2, 0, 4));
-      const std::vector<double> mean_before = uniform(channels, 3), var_before = uniform(channels, 4, 0, 4);
+      const Buffer mean(DType::kF32, uniform(channels, 1)),
+          var(DType::kF32, uniform(channels, 2, 0, 4));
+      const std::vector<double> mean_before = uniform(channels, 3),
+                                var_before = uniform(channels, 4, 0, 4);
       const float momentum = 0.1f;
       std::vector<double> unbiased = var.values();
       if (count > 1)
         for (double& v : unbiased) v *= static_cast<double>(count) / static_cast<double>(count - 1);
       const auto out = on_every_stream([&](CpuStream& s) {
         Buffer running_mean(DType::kF32, mean_before), running_var(DType::kF32, var_before);
-        kernels::norm_update_running(s, {.channels = channels, .count = count, .mean = mean.read_as<float>(),
-                                         .var = var.read_as<float>(), .running_mean = running_mean.write_as<float>(),
-                                         .running_var = running_var.write_as<float>(), .momentum = momentum});
+        kernels::norm_update_running(s, {.channels = channels,
+                                         .count = count,
+                                         .mean = mean.read_as<float>(),
+                                         .var = var.read_as<float>(),
+                                         .running_mean = running_mean.write_as<float>(),
+                                         .running_var = running_var.write_as<float>(),
+                                         .momentum = momentum});
         return list(std::move(running_mean), std::move(running_var));
       });
-      const std::vector<double> m = Buffer(DType::kF32, mean_before).values(), v = Buffer(DType::kF32, var_before).values();
-      EXPECT_TRUE(close(out[0], reference::running_average(m, mean.values(), momentum), {.terms = 4}));
-      EXPECT_TRUE(close(out[1], reference::running_average(v, unbiased, momentum), {.terms = 5})) << "count " << count;
+      const std::vector<double> m = Buffer(DType::kF32, mean_before).values(),
+                                v = Buffer(DType::kF32, var_before).values();
+      EXPECT_TRUE(
+          close(out[0], reference::running_average(m, mean.values(), momentum), {.terms = 4}));
+      EXPECT_TRUE(close(out[1], reference::running_average(v, unbiased, momentum), {.terms = 5}))
+          << "count " << count;
     }
 }
 
 TEST(NormRstd, OfRunningVariance) {
   const Buffer var(DType::kF32, {0, 1e-12, 1e-5, 0.25, 1, 3, 1e6});
   Buffer rstd(DType::kF32, var.size());
-  kernels::norm_rstd(stream(), {.var = var.read_as<float>(), .rstd = rstd.write_as<float>(), .eps = kEps});
+  kernels::norm_rstd(stream(),
+                     {.var = var.read_as<float>(), .rstd = rstd.write_as<float>(), .eps = kEps});
   Sums expected(var.size());
   for (int64_t i = 0; i < var.size(); ++i) expected.add(i, 1 / std::sqrt(var[i] + kEps));
   EXPECT_TRUE(close(rstd, expected, {.terms = 3}));
 }
 
-/// Batch norm in training on one channel [1, 2, 3, 6], scale 2, shift -0.5, relu; two steps of running statistics.
+/// Batch norm in training on one channel [1, 2, 3, 6], scale 2, shift -0.5, relu; two steps of
+/// running statistics.
 TEST(NormWorkedValues, BatchNormTraining) {
-  const Buffer x(DType::kF32, {1, 2, 3, 6}), scale(DType::kF32, std::vector{2.0}), shift(DType::kF32, std::vector{-0.5});
-  Buffer mean(DType::kF32, 1), rstd(DType::kF32, 1), var(DType::kF32, 1), xhat(DType::kF32, 4), y(DType::kF32, 4);
+  const Buffer x(DType::kF32, {1, 2, 3, 6}), scale(DType::kF32, std::vector{2.0}),
+      shift(DType::kF32, std::vector{-0.5});
+  Buffer mean(DType::kF32, 1), rstd(DType::kF32, 1), var(DType::kF32, 1), xhat(DType::kF32, 4),
+      y(DType::kF32, 4);
   Buffer running_mean(DType::kF32, std::vector{0.0}), running_var(DType::kF32, std::vector{1.0});
   const NormGeometry geometry = NormGeometry::of(NormKind::kBatch, 4, 1, 1, 1);
-  kernels::norm_statistics(stream(), {.geometry = geometry, .x = x.read(), .mean = mean.write_as<float>(),
-                                      .rstd = rstd.write_as<float>(), .var = var.write_as<float>(), .eps = kEps});
+  kernels::norm_statistics(stream(), {.geometry = geometry,
+                                      .x = x.read(),
+                                      .mean = mean.write_as<float>(),
+                                      .rstd = rstd.write_as<float>(),
+                                      .var = var.write_as<float>(),
+                                      .eps = kEps});
   EXPECT_FLOAT_EQ(mean.read_as<float>()[0], 3.0f);
   EXPECT_FLOAT_EQ(var.read_as<float>()[0], 3.5f);
   const kernels::NormLane plain{mean.read_as<float>(), rstd.read_as<float>(), {}, {}};
-  const kernels::NormLane affine{mean.read_as<float>(), rstd.read_as<float>(), scale.read_as<float>(), shift.read_as<float>()};
-  kernels::norm_apply(stream(), {.geometry = geometry, .x = x.read(), .residual = {}, .lane = {plain, {}}, .y = xhat.write()});
-  kernels::norm_apply(stream(), {.geometry = geometry, .activation = NormActivation::kRelu, .x = x.read(), .residual = {},
-                                 .lane = {affine, {}}, .y = y.write()});
-  const std::array<float, 4> xhat_expected{-1.0690434404f, -0.5345217202f, 0, 1.6035651607f}, y_expected{0, 0, 0, 2.7071303213f};
+  const kernels::NormLane affine{mean.read_as<float>(), rstd.read_as<float>(),
+                                 scale.read_as<float>(), shift.read_as<float>()};
+  kernels::norm_apply(stream(), {.geometry = geometry,
+                                 .x = x.read(),
+                                 .residual = {},
+                                 .lane = {plain, {}},
+                                 .y = xhat.write()});
+  kernels::norm_apply(stream(), {.geometry = geometry,
+                                 .activation = NormActivation::kRelu,
+                                 .x = x.read(),
+                                 .residual = {},
+                                 .lane = {affine, {}},
+                                 .y = y.write()});
+  const std::array<float, 4> xhat_expected{-1.0690434404f, -0.5345217202f, 0, 1.6035651607f},
+      y_expected{0, 0, 0, 2.7071303213f};
   for (size_t i = 0; i < 4; ++i) {
     EXPECT_FLOAT_EQ(xhat.read_as<float>()[i], xhat_expected[i]);
     EXPECT_FLOAT_EQ(y.read_as<float>()[i], y_expected[i]);
   }
-  const std::array<float, 2> running_mean_expected{0.3f, 0.57f}, running_var_expected{1.3666667f, 1.6966667f};
+  const std::array<float, 2> running_mean_expected{0.3f, 0.57f},
+      running_var_expected{1.3666667f, 1.6966667f};
   for (size_t step = 0; step < 2; ++step) {
-    kernels::norm_update_running(stream(), {.channels = 1, .count = 4, .mean = mean.read_as<float>(), .var = var.read_as<float>(),
+    kernels::norm_update_running(stream(), {.channels = 1,
+                                            .count = 4,
+                                            .mean = mean.read_as<float>(),
+                                            .var = var.read_as<float>(),
                                             .running_mean = running_mean.write_as<float>(),
-                                            .running_var = running_var.write_as<float>(), .momentum = 0.1f});
+                                            .running_var = running_var.write_as<float>(),
+                                            .momentum = 0.1f});
     EXPECT_FLOAT_EQ(running_mean.read_as<float>()[0], running_mean_expected[step]);
     EXPECT_FLOAT_EQ(running_var.read_as<float>()[0], running_var_expected[step]);
   }

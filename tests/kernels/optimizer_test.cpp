@@ -16,8 +16,9 @@ struct SgdParam {
   float g_scale;
 };
 void PrintTo(const SgdParam& p, std::ostream* out) {
-  *out << (p.momentum > 0 ? "momentum" : "plain") << (p.nesterov ? "_nesterov" : "") << (p.weight_decay > 0 ? "_decay" : "")
-       << (p.first_step ? "_first" : "") << (p.g_scale != 1 ? "_scaled" : "");
+  *out << (p.momentum > 0 ? "momentum" : "plain") << (p.nesterov ? "_nesterov" : "")
+       << (p.weight_decay > 0 ? "_decay" : "") << (p.first_step ? "_first" : "")
+       << (p.g_scale != 1 ? "_scaled" : "");
 }
 std::vector<SgdParam> sgd_params() {
   std::vector<SgdParam> all;
@@ -25,7 +26,8 @@ std::vector<SgdParam> sgd_params() {
     for (float g_scale : {1.0f, 1.0f / 1024}) {
       all.push_back({0, weight_decay, false, false, g_scale});
       for (bool nesterov : {false, true})
-        for (bool first : {false, true}) all.push_back({0.9f, weight_decay, nesterov, first, g_scale});
+        for (bool first : {false, true})
+          all.push_back({0.9f, weight_decay, nesterov, first, g_scale});
     }
   return all;
 }
@@ -42,15 +44,22 @@ TEST_P(Sgd, Step) {
     const auto out = on_every_stream([&](CpuStream& s) {
       Buffer w(DType::kF32, w0.values()), b;
       if (with_buffer) b = p.first_step ? Buffer(DType::kF32, n) : Buffer(DType::kF32, b0.values());
-      kernels::sgd_step(s, {.w = w.write_as<float>(), .g = g.read_as<float>(), .momentum_buffer = b.write_as<float>(), .lr = lr,
-                            .momentum = p.momentum, .weight_decay = p.weight_decay, .nesterov = p.nesterov,
-                            .first_step = p.first_step, .g_scale = p.g_scale});
+      kernels::sgd_step(s, {.w = w.write_as<float>(),
+                            .g = g.read_as<float>(),
+                            .momentum_buffer = b.write_as<float>(),
+                            .lr = lr,
+                            .momentum = p.momentum,
+                            .weight_decay = p.weight_decay,
+                            .nesterov = p.nesterov,
+                            .first_step = p.first_step,
+                            .g_scale = p.g_scale});
       return list(std::move(w), std::move(b));
     });
     Sums w(n), b(n);
     for (int64_t i = 0; i < n; ++i) {
-      const reference::SgdState r = reference::sgd_step({lr, p.momentum, p.weight_decay, p.nesterov},
-                                                        {w0[i], p.first_step || !with_buffer ? 0 : b0[i]}, p.g_scale * g[i], p.first_step);
+      const reference::SgdState r = reference::sgd_step(
+          {lr, p.momentum, p.weight_decay, p.nesterov},
+          {w0[i], p.first_step || !with_buffer ? 0 : b0[i]}, p.g_scale * g[i], p.first_step);
       w.add(i, r.w, r.w_magnitude);
       b.add(i, r.buffer, r.buffer_magnitude);
     }
@@ -60,7 +69,8 @@ TEST_P(Sgd, Step) {
     }
   }
 }
-INSTANTIATE_TEST_SUITE_P(Variants, Sgd, testing::ValuesIn(sgd_params()), testing::PrintToStringParamName());
+INSTANTIATE_TEST_SUITE_P(Variants, Sgd, testing::ValuesIn(sgd_params()),
+                         testing::PrintToStringParamName());
 
 class Adam : public testing::TestWithParam<int64_t> {};
 TEST_P(Adam, Step) {
@@ -69,19 +79,31 @@ TEST_P(Adam, Step) {
   for (float weight_decay : {0.0f, 1e-4f})
     for (float g_scale : {1.0f, 1.0f / 1024})
       for (int64_t n : cases::lengths()) {
-        const auto moment = [&](uint32_t tag, double low) { return t == 1 ? std::vector<double>(static_cast<size_t>(n)) : uniform(n, tag, low, 1); };
-        const Buffer w0(DType::kF32, uniform(n, 1)), g(DType::kF32, uniform(n, 2)), m0(DType::kF32, moment(3, -1)), v0(DType::kF32, moment(4, 0.01));
+        const auto moment = [&](uint32_t tag, double low) {
+          return t == 1 ? std::vector<double>(static_cast<size_t>(n)) : uniform(n, tag, low, 1);
+        };
+        const Buffer w0(DType::kF32, uniform(n, 1)), g(DType::kF32, uniform(n, 2)),
+            m0(DType::kF32, moment(3, -1)), v0(DType::kF32, moment(4, 0.01));
         const auto out = on_every_stream([&](CpuStream& s) {
-          Buffer w(DType::kF32, w0.values()), m(DType::kF32, m0.values()), v(DType::kF32, v0.values());
-          kernels::adam_step(s, {.w = w.write_as<float>(), .g = g.read_as<float>(), .m = m.write_as<float>(), .v = v.write_as<float>(),
-                                 .lr = lr, .beta1 = beta1, .beta2 = beta2, .eps = eps, .weight_decay = weight_decay, .step = t,
+          Buffer w(DType::kF32, w0.values()), m(DType::kF32, m0.values()),
+              v(DType::kF32, v0.values());
+          kernels::adam_step(s, {.w = w.write_as<float>(),
+                                 .g = g.read_as<float>(),
+                                 .m = m.write_as<float>(),
+                                 .v = v.write_as<float>(),
+                                 .lr = lr,
+                                 .beta1 = beta1,
+                                 .beta2 = beta2,
+                                 .eps = eps,
+                                 .weight_decay = weight_decay,
+                                 .step = t,
                                  .g_scale = g_scale});
           return list(std::move(w), std::move(m), std::move(v));
         });
         Sums w(n), m(n), v(n);
         for (int64_t i = 0; i < n; ++i) {
-          const reference::AdamState r =
-              reference::adam_step({lr, beta1, beta2, eps, weight_decay}, {w0[i], m0[i], v0[i]}, g_scale * g[i], t);
+          const reference::AdamState r = reference::adam_step(
+              {lr, beta1, beta2, eps, weight_decay}, {w0[i], m0[i], v0[i]}, g_scale * g[i], t);
           w.add(i, r.w, r.w_magnitude);
           m.add(i, r.m, r.m_magnitude);
           v.add(i, r.v, r.v_magnitude);
@@ -91,33 +113,49 @@ TEST_P(Adam, Step) {
         EXPECT_TRUE(close(out[2], v, {.terms = 9})) << "n " << n << ", decay " << weight_decay;
       }
 }
-INSTANTIATE_TEST_SUITE_P(Steps, Adam, testing::Values(1, 2, 1000, 1000000), testing::PrintToStringParamName());
+INSTANTIATE_TEST_SUITE_P(Steps, Adam, testing::Values(1, 2, 1000, 1000000),
+                         testing::PrintToStringParamName());
 
 /// w = 1, gradients .5 and .2.
 TEST(OptimizerWorkedValues, TwoStepsOfSgd) {
   Buffer w(DType::kF32, std::vector{1.0}), b(DType::kF32, 1);
   const std::array<float, 2> gradient{.5f, .2f}, expected{.994995f, .988485525025f};
   for (size_t i = 0; i < 2; ++i) {
-    kernels::sgd_step(stream(), {.w = w.write_as<float>(), .g = {&gradient[i], 1}, .momentum_buffer = b.write_as<float>(), .lr = .01f,
-                                 .momentum = .9f, .weight_decay = 5e-4f, .first_step = i == 0});
+    kernels::sgd_step(stream(), {.w = w.write_as<float>(),
+                                 .g = {&gradient[i], 1},
+                                 .momentum_buffer = b.write_as<float>(),
+                                 .lr = .01f,
+                                 .momentum = .9f,
+                                 .weight_decay = 5e-4f,
+                                 .first_step = i == 0});
     EXPECT_FLOAT_EQ(w.read_as<float>()[0], expected[i]);
   }
 }
 TEST(OptimizerWorkedValues, TwoStepsOfAdam) {
-  Buffer w(DType::kF32, std::vector{1.0}), m(DType::kF32, std::vector{0.0}), v(DType::kF32, std::vector{0.0});
+  Buffer w(DType::kF32, std::vector{1.0}), m(DType::kF32, std::vector{0.0}),
+      v(DType::kF32, std::vector{0.0});
   const std::array<float, 2> gradient{.5f, .2f}, expected{.99900000002f, .99810137920f};
   for (size_t i = 0; i < 2; ++i) {
-    kernels::adam_step(stream(), {.w = w.write_as<float>(), .g = {&gradient[i], 1}, .m = m.write_as<float>(), .v = v.write_as<float>(),
-                                  .lr = 1e-3f, .weight_decay = 1e-4f, .step = static_cast<int64_t>(i) + 1});
+    kernels::adam_step(stream(), {.w = w.write_as<float>(),
+                                  .g = {&gradient[i], 1},
+                                  .m = m.write_as<float>(),
+                                  .v = v.write_as<float>(),
+                                  .lr = 1e-3f,
+                                  .weight_decay = 1e-4f,
+                                  .step = static_cast<int64_t>(i) + 1});
     EXPECT_FLOAT_EQ(w.read_as<float>()[0], expected[i]);
   }
 }
 
 /// A parameter without gradient and decay stays where it is: no 0 / 0.
 TEST(OptimizerWorkedValues, AdamWithoutGradient) {
-  Buffer w(DType::kF32, std::vector{0.25}), m(DType::kF32, std::vector{0.0}), v(DType::kF32, std::vector{0.0});
+  Buffer w(DType::kF32, std::vector{0.25}), m(DType::kF32, std::vector{0.0}),
+      v(DType::kF32, std::vector{0.0});
   const float zero = 0;
-  kernels::adam_step(stream(), {.w = w.write_as<float>(), .g = {&zero, 1}, .m = m.write_as<float>(), .v = v.write_as<float>()});
+  kernels::adam_step(stream(), {.w = w.write_as<float>(),
+                                .g = {&zero, 1},
+                                .m = m.write_as<float>(),
+                                .v = v.write_as<float>()});
   EXPECT_EQ(w[0], 0.25);
 }
 

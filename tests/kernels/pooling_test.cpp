@@ -15,14 +15,17 @@ struct Param {
   DType dtype;
 };
 void PrintTo(const Param& p, std::ostream* out) {
-  *out << "n" << p.size.n << "_" << p.size.h << "x" << p.size.w << "_c" << p.size.c << "_window" << p.size.size << "_stride"
-       << p.size.stride << "_pad" << p.size.pad << "_" << name_of(p.dtype);
+  *out << "n" << p.size.n << "_" << p.size.h << "x" << p.size.w << "_c" << p.size.c << "_window"
+       << p.size.size << "_stride" << p.size.stride << "_pad" << p.size.pad << "_"
+       << name_of(p.dtype);
 }
 std::vector<Param> params() {
   std::vector<Param> all;
-  for (const PoolGeometry& g : {PoolGeometry{1, 1, 1, 1, 1, 1, 0}, PoolGeometry{2, 4, 6, 31, 2, 2, 0}, PoolGeometry{1, 5, 7, 33, 2, 2, 0},
-                                PoolGeometry{2, 9, 8, 32, 3, 2, 1}, PoolGeometry{1, 6, 6, 5, 3, 1, 1}, PoolGeometry{1, 7, 7, 65, 3, 3, 0},
-                                PoolGeometry{2, 32, 32, 64, 2, 2, 0}, PoolGeometry{1, 16, 16, 2, 16, 16, 0}})
+  for (const PoolGeometry& g :
+       {PoolGeometry{1, 1, 1, 1, 1, 1, 0}, PoolGeometry{2, 4, 6, 31, 2, 2, 0},
+        PoolGeometry{1, 5, 7, 33, 2, 2, 0}, PoolGeometry{2, 9, 8, 32, 3, 2, 1},
+        PoolGeometry{1, 6, 6, 5, 3, 1, 1}, PoolGeometry{1, 7, 7, 65, 3, 3, 0},
+        PoolGeometry{2, 32, 32, 64, 2, 2, 0}, PoolGeometry{1, 16, 16, 2, 16, 16, 0}})
     for (DType dtype : kStorage) all.push_back({g, dtype});
   return all;
 }
@@ -31,7 +34,9 @@ class MaxPool : public testing::TestWithParam<Param> {
  protected:
   const PoolGeometry& g() const { return GetParam().size; }
   DType dtype() const { return GetParam().dtype; }
-  reference::Pool pool() const { return {g().n, g().h, g().w, g().c, g().size, g().stride, g().pad}; }
+  reference::Pool pool() const {
+    return {g().n, g().h, g().w, g().c, g().size, g().stride, g().pad};
+  }
   int64_t x_size() const { return g().n * g().h * g().w * g().c; }
   int64_t y_size() const { return pool().y_size(); }
 };
@@ -45,7 +50,9 @@ TEST_P(MaxPool, ForwardWithTies) {
     const reference::MaxPool expected = reference::max_pool_forward(pool(), x.values());
     const auto out = on_every_stream([&](CpuStream& s) {
       Buffer y(dtype(), y_size()), argmax(DType::kU8, y_size());
-      kernels::max_pool_forward(s, {.geometry = g(), .x = x.read(), .y = y.write(), .argmax = argmax.write_as<uint8_t>()});
+      kernels::max_pool_forward(
+          s,
+          {.geometry = g(), .x = x.read(), .y = y.write(), .argmax = argmax.write_as<uint8_t>()});
       return list(std::move(y), std::move(argmax));
     });
     EXPECT_TRUE(equal(out[0], expected.y));
@@ -59,14 +66,18 @@ TEST_P(MaxPool, NanWins) {
   values.back() = std::numeric_limits<double>::infinity();
   const Buffer x(dtype(), values);
   Buffer y(dtype(), y_size()), argmax(DType::kU8, y_size());
-  kernels::max_pool_forward(stream(), {.geometry = g(), .x = x.read(), .y = y.write(), .argmax = argmax.write_as<uint8_t>()});
+  kernels::max_pool_forward(
+      stream(),
+      {.geometry = g(), .x = x.read(), .y = y.write(), .argmax = argmax.write_as<uint8_t>()});
   EXPECT_TRUE(equal(y, reference::max_pool_forward(pool(), x.values()).y));
 }
 
 TEST_P(MaxPool, Backward) {
-  const Buffer x(dtype(), uniform(x_size(), 1)), dy(dtype(), uniform(y_size(), 2)), before(dtype(), uniform(x_size(), 3));
+  const Buffer x(dtype(), uniform(x_size(), 1)), dy(dtype(), uniform(y_size(), 2)),
+      before(dtype(), uniform(x_size(), 3));
   const reference::MaxPool forward = reference::max_pool_forward(pool(), x.values());
-  const Buffer argmax(DType::kU8, std::vector<double>(forward.argmax.begin(), forward.argmax.end()));
+  const Buffer argmax(DType::kU8,
+                      std::vector<double>(forward.argmax.begin(), forward.argmax.end()));
   // An element lies in at most this many windows.
   const double windows = std::pow(static_cast<double>((g().size + g().stride - 1) / g().stride), 2);
   for (bool accumulate : {false, true}) {
@@ -74,32 +85,46 @@ TEST_P(MaxPool, Backward) {
     if (accumulate) expected += before.values();
     const auto out = on_every_stream([&](CpuStream& s) {
       Buffer dx = accumulate ? Buffer(dtype(), before.values()) : Buffer(dtype(), x_size());
-      kernels::max_pool_backward(
-          s, {.geometry = g(), .dy = dy.read(), .argmax = argmax.read_as<uint8_t>(), .dx = dx.write(), .accumulate = accumulate});
+      kernels::max_pool_backward(s, {.geometry = g(),
+                                     .dy = dy.read(),
+                                     .argmax = argmax.read_as<uint8_t>(),
+                                     .dx = dx.write(),
+                                     .accumulate = accumulate});
       return list(std::move(dx));
     });
-    EXPECT_TRUE(close(out[0], expected, {.terms = windows + 1}, {g().n, g().h, g().w, g().c})) << "accumulate " << accumulate;
+    EXPECT_TRUE(close(out[0], expected, {.terms = windows + 1}, {g().n, g().h, g().w, g().c}))
+        << "accumulate " << accumulate;
   }
 }
-INSTANTIATE_TEST_SUITE_P(Sizes, MaxPool, testing::ValuesIn(params()), testing::PrintToStringParamName());
+INSTANTIATE_TEST_SUITE_P(Sizes, MaxPool, testing::ValuesIn(params()),
+                         testing::PrintToStringParamName());
 
 TEST(MaxPoolErrors, WindowTooLargeForItsIndex) {
   const PoolGeometry g{1, 17, 17, 1, 17, 17, 0};
   const Buffer x(DType::kF32, uniform(17 * 17, 1));
   Buffer y(DType::kF32, 1), argmax(DType::kU8, 1);
-  EXPECT_THROW(kernels::max_pool_forward(stream(), {.geometry = g, .x = x.read(), .y = y.write(), .argmax = argmax.write_as<uint8_t>()}),
-               Error);
+  EXPECT_THROW(
+      kernels::max_pool_forward(
+          stream(),
+          {.geometry = g, .x = x.read(), .y = y.write(), .argmax = argmax.write_as<uint8_t>()}),
+      Error);
 }
 
 struct Global {
   int64_t n, s, c;
   DType dtype;
 };
-void PrintTo(const Global& p, std::ostream* out) { *out << "n" << p.n << "_s" << p.s << "_c" << p.c << "_" << name_of(p.dtype); }
+void PrintTo(const Global& p, std::ostream* out) {
+  *out << "n" << p.n << "_s" << p.s << "_c" << p.c << "_" << name_of(p.dtype);
+}
 std::vector<Global> globals() {
   std::vector<Global> all;
   for (DType dtype : kStorage)
-    for (const auto& [n, s, c] : {std::tuple<int64_t, int64_t, int64_t>{1, 1, 1}, {3, 16, 31}, {2, 1, 33}, {1, 1024, 64}, {5, 33, 32},
+    for (const auto& [n, s, c] : {std::tuple<int64_t, int64_t, int64_t>{1, 1, 1},
+                                  {3, 16, 31},
+                                  {2, 1, 33},
+                                  {1, 1024, 64},
+                                  {5, 33, 32},
                                   {2, 7, 130}})
       all.push_back({n, s, c, dtype});
   return all;
@@ -108,20 +133,25 @@ class GlobalPool : public testing::TestWithParam<Global> {};
 
 TEST_P(GlobalPool, Mean) {
   const auto [n, s, c, dtype] = GetParam();
-  const Buffer x(dtype, uniform(n * s * c, 1)), dy(dtype, uniform(n * c, 2)), before(dtype, uniform(n * s * c, 3));
+  const Buffer x(dtype, uniform(n * s * c, 1)), dy(dtype, uniform(n * c, 2)),
+      before(dtype, uniform(n * s * c, 3));
   const auto y = on_every_stream([&, n = n, s = s, c = c, dtype = dtype](CpuStream& st) {
     Buffer out(dtype, n * c);
     kernels::global_mean_forward(st, {.n = n, .s = s, .c = c, .x = x.read(), .y = out.write()});
     return list(std::move(out));
   });
-  EXPECT_TRUE(close(y[0], reference::global_mean(n, s, c, x.values()), {.terms = static_cast<double>(s) + 1}, {n, c}));
+  EXPECT_TRUE(close(y[0], reference::global_mean(n, s, c, x.values()),
+                    {.terms = static_cast<double>(s) + 1}, {n, c}));
   for (bool accumulate : {false, true}) {
     reference::Sums expected(n * s * c);
-    for (int64_t i = 0; i < n * s * c; ++i) expected.add(i, dy[i / (s * c) * c + i % c] / static_cast<double>(s));
+    for (int64_t i = 0; i < n * s * c; ++i)
+      expected.add(i, dy[i / (s * c) * c + i % c] / static_cast<double>(s));
     if (accumulate) expected += before.values();
     const auto dx = on_every_stream([&, n = n, s = s, c = c, dtype = dtype](CpuStream& st) {
       Buffer out = accumulate ? Buffer(dtype, before.values()) : Buffer(dtype, n * s * c);
-      kernels::global_mean_backward(st, {.n = n, .s = s, .c = c, .dy = dy.read(), .dx = out.write(), .accumulate = accumulate});
+      kernels::global_mean_backward(
+          st,
+          {.n = n, .s = s, .c = c, .dy = dy.read(), .dx = out.write(), .accumulate = accumulate});
       return list(std::move(out));
     });
     EXPECT_TRUE(close(dx[0], expected, {.terms = 3}, {n, s, c})) << "accumulate " << accumulate;
@@ -136,11 +166,17 @@ TEST_P(GlobalPool, Max) {
   const reference::MaxPool expected = reference::global_max(n, s, c, x.values());
   const auto out = on_every_stream([&, n = n, s = s, c = c, dtype = dtype](CpuStream& st) {
     Buffer y(dtype, n * c), argmax(DType::kI32, n * c);
-    kernels::global_max_forward(st, {.n = n, .s = s, .c = c, .x = x.read(), .y = y.write(), .argmax = argmax.write_as<int32_t>()});
+    kernels::global_max_forward(st, {.n = n,
+                                     .s = s,
+                                     .c = c,
+                                     .x = x.read(),
+                                     .y = y.write(),
+                                     .argmax = argmax.write_as<int32_t>()});
     return list(std::move(y), std::move(argmax));
   });
   EXPECT_TRUE(equal(out[0], expected.y));
-  const Buffer argmax(DType::kI32, std::vector<double>(expected.argmax.begin(), expected.argmax.end()));
+  const Buffer argmax(DType::kI32,
+                      std::vector<double>(expected.argmax.begin(), expected.argmax.end()));
   EXPECT_TRUE(same_bits(out[1], argmax));
   for (bool accumulate : {false, true}) {
     reference::Sums dx_expected(n * s * c);
@@ -149,14 +185,20 @@ TEST_P(GlobalPool, Max) {
     if (accumulate) dx_expected += before.values();
     const auto dx = on_every_stream([&, n = n, s = s, c = c, dtype = dtype](CpuStream& st) {
       Buffer d = accumulate ? Buffer(dtype, before.values()) : Buffer(dtype, n * s * c);
-      kernels::global_max_backward(
-          st, {.n = n, .s = s, .c = c, .dy = dy.read(), .argmax = argmax.read_as<int32_t>(), .dx = d.write(), .accumulate = accumulate});
+      kernels::global_max_backward(st, {.n = n,
+                                        .s = s,
+                                        .c = c,
+                                        .dy = dy.read(),
+                                        .argmax = argmax.read_as<int32_t>(),
+                                        .dx = d.write(),
+                                        .accumulate = accumulate});
       return list(std::move(d));
     });
     EXPECT_TRUE(close(dx[0], dx_expected, {.terms = 1}, {n, s, c})) << "accumulate " << accumulate;
   }
 }
-INSTANTIATE_TEST_SUITE_P(Sizes, GlobalPool, testing::ValuesIn(globals()), testing::PrintToStringParamName());
+INSTANTIATE_TEST_SUITE_P(Sizes, GlobalPool, testing::ValuesIn(globals()),
+                         testing::PrintToStringParamName());
 
 }  // namespace
 }  // namespace passnorm::test

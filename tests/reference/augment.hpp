@@ -7,10 +7,10 @@
 
 namespace reference {
 
-/// image [C, H, W] bytes, mirrored when flip, padded with zeros by `pad`, the H x W window at (top, left) of the padded
-/// image, channels last, divided by 255, minus mean, divided by stddev.
-inline Sums augment(int64_t c, int64_t h, int64_t w, const uint8_t* image, int64_t pad, int64_t top, int64_t left, bool flip,
-                    const Values& mean, const Values& stddev) {
+/// image [C, H, W] bytes, mirrored when flip, padded with zeros by `pad`, the H x W window at (top,
+/// left) of the padded image, channels last, divided by 255, minus mean, divided by stddev.
+inline Sums augment(int64_t c, int64_t h, int64_t w, const uint8_t* image, int64_t pad, int64_t top,
+                    int64_t left, bool flip, const Values& mean, const Values& stddev) {
   Sums y(h * w * c);
   for (int64_t p = 0; p < h; ++p)
     for (int64_t q = 0; q < w; ++q)

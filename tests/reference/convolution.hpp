@@ -23,7 +23,8 @@ struct Conv {
               if (row < 0 || row >= h || column < 0 || column >= w) continue;
               for (int64_t m = 0; m < o; ++m)
                 for (int64_t k = 0; k < c; ++k)
-                  f(((i * h + row) * w + column) * c + k, ((m * kh + a) * kw + b) * c + k, ((i * oh() + p) * ow() + q) * o + m);
+                  f(((i * h + row) * w + column) * c + k, ((m * kh + a) * kw + b) * c + k,
+                    ((i * oh() + p) * ow() + q) * o + m);
             }
   }
 };

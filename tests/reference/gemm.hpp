@@ -6,7 +6,8 @@
 namespace reference {
 
 /// op(a) op(b), op(a) [m, k] and op(b) [k, n], row-major.
-inline Sums gemm(int64_t m, int64_t n, int64_t k, const Values& a, bool transpose_a, const Values& b, bool transpose_b) {
+inline Sums gemm(int64_t m, int64_t n, int64_t k, const Values& a, bool transpose_a,
+                 const Values& b, bool transpose_b) {
   Sums y(m * n);
   for (int64_t i = 0; i < m; ++i)
     for (int64_t j = 0; j < n; ++j)

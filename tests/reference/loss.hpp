@@ -13,8 +13,8 @@ struct CrossEntropyResult {
   int64_t hits = 0;
   Sums dlogits;  ///< of the mean over the rows
 };
-inline CrossEntropyResult cross_entropy(int64_t rows, int64_t classes, const Values& logits, const std::vector<int32_t>& labels,
-                                        double smoothing) {
+inline CrossEntropyResult cross_entropy(int64_t rows, int64_t classes, const Values& logits,
+                                        const std::vector<int32_t>& labels, double smoothing) {
   CrossEntropyResult r;
   r.dlogits = Sums(rows * classes);
   const double n = static_cast<double>(rows), k = static_cast<double>(classes);

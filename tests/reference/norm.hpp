@@ -1,5 +1,5 @@
-// Normalisation from its definition: an element belongs to a set of elements that share a mean and a variance. Which set,
-// and which lane's affine, is worked out element by element.
+// Normalisation from its definition: an element belongs to a set of elements that share a mean and
+// a variance. Which set, and which lane's affine, is worked out element by element.
 #pragma once
 
 #include <algorithm>
@@ -16,17 +16,23 @@ enum class Activation { kIdentity, kRelu, kReluThenAdd };
 struct Norm {
   Kind kind = Kind::kBatch;
   int64_t n = 1, s = 1, c = 1;
-  int64_t parts = 1;   ///< the samples of x are in `parts` equal consecutive parts with batch statistics of their own
+  int64_t parts = 1;   ///< the samples of x are in `parts` equal consecutive parts with batch
+                       ///< statistics of their own
   int64_t groups = 1;  ///< per sample, of kGroup
-  int64_t lanes = 1;   ///< affines: 2 with fork: y is twice x; 2 without: the second half of the samples uses the second
+  int64_t lanes = 1;   ///< affines: 2 with fork: y is twice x; 2 without: the second half of the
+                       ///< samples uses the second
   bool fork = false;
 
   int64_t set_of(int64_t sample, int64_t channel) const {
     switch (kind) {
-      case Kind::kBatch: return sample / (n / parts) * c + channel;   // over the part's samples and all positions
-      case Kind::kGroup: return sample * groups + channel / (c / groups);  // over neighbouring channels of a sample
-      case Kind::kInstance: return sample * c + channel;              // over the positions of a sample
-      case Kind::kLayer: return sample;                               // over everything of a sample
+      case Kind::kBatch:
+        return sample / (n / parts) * c + channel;  // over the part's samples and all positions
+      case Kind::kGroup:
+        return sample * groups + channel / (c / groups);  // over neighbouring channels of a sample
+      case Kind::kInstance:
+        return sample * c + channel;  // over the positions of a sample
+      case Kind::kLayer:
+        return sample;  // over everything of a sample
     }
     return 0;
   }
@@ -44,12 +50,14 @@ struct Norm {
       for (int64_t p = 0; p < s; ++p)
         for (int64_t k = 0; k < c; ++k)
           f(static_cast<size_t>((j * s + p) * c + k), static_cast<size_t>((sample * s + p) * c + k),
-            static_cast<size_t>(set_of(sample, k)), static_cast<size_t>(lane), static_cast<size_t>(k));
+            static_cast<size_t>(set_of(sample, k)), static_cast<size_t>(lane),
+            static_cast<size_t>(k));
     }
   }
 };
 
-/// Two-pass statistics. `magnitude` of mean and var is that of shifted sums with the worst shift among the data.
+/// Two-pass statistics. `magnitude` of mean and var is that of shifted sums with the worst shift
+/// among the data.
 struct Statistics {
   Values mean, mean_magnitude, var, var_magnitude, count;
 };
@@ -58,7 +66,9 @@ inline Statistics norm_statistics(const Norm& g, const Values& x) {
   Statistics r{Values(sets), Values(sets), Values(sets), Values(sets), Values(sets)};
   Norm plain = g;
   plain.fork = false;
-  plain.for_each_result([&](size_t, size_t xi, size_t set, size_t, size_t) { r.count[set] += 1, r.mean[set] += x[xi]; });
+  plain.for_each_result([&](size_t, size_t xi, size_t set, size_t, size_t) {
+    r.count[set] += 1, r.mean[set] += x[xi];
+  });
   for (size_t k = 0; k < sets; ++k) r.mean[k] /= r.count[k];
   Values farthest(sets);
   plain.for_each_result([&](size_t, size_t xi, size_t set, size_t, size_t) {
@@ -95,16 +105,23 @@ inline PreActivation pre_activation(const Affine& a, double x, size_t set, size_
 }
 
 /// residual: empty, as long as y, or half as long (both lanes read the same).
-inline Sums norm_apply(const Norm& g, Activation activation, const Values& x, const Values& residual, const Affines& lane) {
+inline Sums norm_apply(const Norm& g, Activation activation, const Values& x,
+                       const Values& residual, const Affines& lane) {
   Sums y(g.y_size());
   g.for_each_result([&](size_t yi, size_t xi, size_t set, size_t l, size_t channel) {
     const PreActivation e = pre_activation(lane[l], x[xi], set, channel);
     const double r = residual.empty() ? 0 : residual[yi % residual.size()];
     double value = 0;
     switch (activation) {
-      case Activation::kIdentity: value = e.u + r; break;
-      case Activation::kRelu: value = std::max(0.0, e.u + r); break;
-      case Activation::kReluThenAdd: value = std::max(0.0, e.u) + r; break;
+      case Activation::kIdentity:
+        value = e.u + r;
+        break;
+      case Activation::kRelu:
+        value = std::max(0.0, e.u + r);
+        break;
+      case Activation::kReluThenAdd:
+        value = std::max(0.0, e.u) + r;
+        break;
     }
     y.add(static_cast<int64_t>(yi), value, e.u_magnitude + std::abs(r));
   });
@@ -117,10 +134,13 @@ struct NormGradients {
   Sums dresidual;
 };
 
-/// The gradient of sum(y dy). y decides where relu(u + residual) lets through; fixed: mean and rstd do not depend on x.
-inline NormGradients norm_backward(const Norm& g, Activation activation, bool fixed, const Values& x, const Values& y,
-                                   const Values& dy, int64_t residual_size, const Affines& lane) {
-  NormGradients r{Sums(g.x_size()), {Sums(g.c), Sums(g.c)}, {Sums(g.c), Sums(g.c)}, Sums(residual_size)};
+/// The gradient of sum(y dy). y decides where relu(u + residual) lets through; fixed: mean and rstd
+/// do not depend on x.
+inline NormGradients norm_backward(const Norm& g, Activation activation, bool fixed,
+                                   const Values& x, const Values& y, const Values& dy,
+                                   int64_t residual_size, const Affines& lane) {
+  NormGradients r{
+      Sums(g.x_size()), {Sums(g.c), Sums(g.c)}, {Sums(g.c), Sums(g.c)}, Sums(residual_size)};
   Values count(static_cast<size_t>(g.sets()));
   Sums s1(g.sets()), s2(g.sets());
   const auto masked = [&](const PreActivation& e, size_t yi) {
@@ -134,10 +154,12 @@ inline NormGradients norm_backward(const Norm& g, Activation activation, bool fi
     r.dscale[l].add(static_cast<int64_t>(channel), d * e.xhat, std::abs(d) * e.xhat_magnitude);
     r.dshift[l].add(static_cast<int64_t>(channel), d);
     if (residual_size > 0)
-      r.dresidual.add(static_cast<int64_t>(yi) % residual_size, activation == Activation::kReluThenAdd ? dy[yi] : d);
+      r.dresidual.add(static_cast<int64_t>(yi) % residual_size,
+                      activation == Activation::kReluThenAdd ? dy[yi] : d);
     r.dx.add(static_cast<int64_t>(xi), rstd * e.scale * d);
     s1.add(static_cast<int64_t>(set), e.scale * d);
-    s2.add(static_cast<int64_t>(set), e.scale * d * e.xhat, std::abs(e.scale * d) * e.xhat_magnitude);
+    s2.add(static_cast<int64_t>(set), e.scale * d * e.xhat,
+           std::abs(e.scale * d) * e.xhat_magnitude);
     if (!g.fork || l == 0) count[set] += 1;
   });
   if (fixed) return r;

@@ -20,7 +20,9 @@ inline Sums digest(const Conv& g, const Values& key) {
   Conv one = g;
   one.o = 1;
   const double positions = static_cast<double>(g.oh() * g.ow());
-  one.for_each_tap([&](int64_t xi, int64_t wi, int64_t) { d.add(wi, key[static_cast<size_t>(xi)] / positions); });
+  one.for_each_tap([&](int64_t xi, int64_t wi, int64_t) {
+    d.add(wi, key[static_cast<size_t>(xi)] / positions);
+  });
   return d;
 }
 
@@ -30,17 +32,21 @@ inline Sums digest_backward(const Conv& g, const Values& ddigest) {
   Conv one = g;
   one.o = 1;
   const double positions = static_cast<double>(g.oh() * g.ow());
-  one.for_each_tap([&](int64_t xi, int64_t wi, int64_t) { dkey.add(xi, ddigest[static_cast<size_t>(wi)] / positions); });
+  one.for_each_tap([&](int64_t xi, int64_t wi, int64_t) {
+    dkey.add(xi, ddigest[static_cast<size_t>(wi)] / positions);
+  });
   return dkey;
 }
 
 /// One site. raw [2, O] = (W m_gamma + bias, W m_beta + bias), m [2, K].
-inline Sums passport_read(int64_t o, int64_t k, const Values& w, const Values& bias, const Values& m) {
+inline Sums passport_read(int64_t o, int64_t k, const Values& w, const Values& bias,
+                          const Values& m) {
   Sums raw(2 * o);
   for (int64_t side = 0; side < 2; ++side)
     for (int64_t i = 0; i < o; ++i) {
       for (int64_t j = 0; j < k; ++j)
-        raw.add(side * o + i, w[static_cast<size_t>(i * k + j)] * m[static_cast<size_t>(side * k + j)]);
+        raw.add(side * o + i,
+                w[static_cast<size_t>(i * k + j)] * m[static_cast<size_t>(side * k + j)]);
       if (!bias.empty()) raw.add(side * o + i, bias[static_cast<size_t>(i)]);
     }
   return raw;
@@ -49,7 +55,8 @@ inline Sums passport_read(int64_t o, int64_t k, const Values& w, const Values& b
 struct ReadGradients {
   Sums dw, dbias, dm;
 };
-inline ReadGradients passport_read_backward(int64_t o, int64_t k, const Values& w, const Values& m, const Values& draw) {
+inline ReadGradients passport_read_backward(int64_t o, int64_t k, const Values& w, const Values& m,
+                                            const Values& draw) {
   ReadGradients r{Sums(o * k), Sums(o), Sums(2 * k)};
   for (int64_t side = 0; side < 2; ++side)
     for (int64_t i = 0; i < o; ++i) {
@@ -68,12 +75,14 @@ struct GateResult {
   Sums hidden, used;
 };
 inline double lrelu(double v) { return v > 0 ? v : 0.01 * v; }
-inline GateResult gate(int64_t c, int64_t hidden, const Values& a1, const Values& a2, const Values& raw) {
+inline GateResult gate(int64_t c, int64_t hidden, const Values& a1, const Values& a2,
+                       const Values& raw) {
   GateResult r{Sums(2 * hidden), Sums(2 * c)};
   for (int64_t side = 0; side < 2; ++side) {
     for (int64_t i = 0; i < hidden; ++i)
       for (int64_t j = 0; j < c; ++j)
-        r.hidden.add(side * hidden + i, a1[static_cast<size_t>(i * c + j)] * raw[static_cast<size_t>(side * c + j)]);
+        r.hidden.add(side * hidden + i,
+                     a1[static_cast<size_t>(i * c + j)] * raw[static_cast<size_t>(side * c + j)]);
     for (int64_t i = 0; i < c; ++i)
       for (int64_t j = 0; j < hidden; ++j) {
         const double a = a2[static_cast<size_t>(i * hidden + j)];
@@ -87,21 +96,23 @@ inline GateResult gate(int64_t c, int64_t hidden, const Values& a1, const Values
 struct GateGradients {
   Sums draw, da1, da2;
 };
-inline GateGradients gate_backward(int64_t c, int64_t hidden, const Values& a1, const Values& a2, const Values& raw,
-                                   const Values& h, const Values& dused) {
+inline GateGradients gate_backward(int64_t c, int64_t hidden, const Values& a1, const Values& a2,
+                                   const Values& raw, const Values& h, const Values& dused) {
   GateGradients r{Sums(2 * c), Sums(hidden * c), Sums(c * hidden)};
   for (int64_t side = 0; side < 2; ++side)
     for (int64_t i = 0; i < hidden; ++i) {
       const double hi = h[static_cast<size_t>(side * hidden + i)], slope = hi > 0 ? 1 : 0.01;
       double d = 0, d_magnitude = 0;
       for (int64_t j = 0; j < c; ++j) {
-        const double u = dused[static_cast<size_t>(side * c + j)], a = a2[static_cast<size_t>(j * hidden + i)];
+        const double u = dused[static_cast<size_t>(side * c + j)],
+                     a = a2[static_cast<size_t>(j * hidden + i)];
         r.da2.add(j * hidden + i, u * lrelu(hi));
         d += slope * u * a;
         d_magnitude += slope * std::abs(u * a);
       }
       for (int64_t j = 0; j < c; ++j) {
-        const double g = raw[static_cast<size_t>(side * c + j)], a = a1[static_cast<size_t>(i * c + j)];
+        const double g = raw[static_cast<size_t>(side * c + j)],
+                     a = a1[static_cast<size_t>(i * c + j)];
         r.da1.add(i * c + j, d * g, d_magnitude * std::abs(g));
         r.draw.add(side * c + j, d * a, d_magnitude * std::abs(a));
       }
@@ -115,7 +126,8 @@ struct SignLossResult {
   int64_t matched = 0;
   Sums draw;
 };
-inline SignLossResult sign_loss(const Values& g, const Values& bits, double alpha, double margin, double decay) {
+inline SignLossResult sign_loss(const Values& g, const Values& bits, double alpha, double margin,
+                                double decay) {
   SignLossResult r;
   r.draw = Sums(static_cast<int64_t>(g.size()));
   for (size_t i = 0; i < g.size(); ++i) {

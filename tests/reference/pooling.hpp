@@ -35,7 +35,8 @@ struct MaxPool {
   std::vector<int64_t> argmax;
 };
 inline MaxPool max_pool_forward(const Pool& g, const Values& x) {
-  MaxPool r{Values(static_cast<size_t>(g.y_size())), std::vector<int64_t>(static_cast<size_t>(g.y_size()), -1)};
+  MaxPool r{Values(static_cast<size_t>(g.y_size())),
+            std::vector<int64_t>(static_cast<size_t>(g.y_size()), -1)};
   g.for_each_tap([&](size_t yi, size_t xi, int64_t position) {
     const bool first = r.argmax[yi] < 0;
     if (first || x[xi] > r.y[yi] || (std::isnan(x[xi]) && !std::isnan(r.y[yi]))) {
@@ -61,7 +62,8 @@ inline Sums global_mean(int64_t n, int64_t s, int64_t c, const Values& x) {
   return y;
 }
 inline MaxPool global_max(int64_t n, int64_t s, int64_t c, const Values& x) {
-  MaxPool r{Values(static_cast<size_t>(n * c)), std::vector<int64_t>(static_cast<size_t>(n * c), -1)};
+  MaxPool r{Values(static_cast<size_t>(n * c)),
+            std::vector<int64_t>(static_cast<size_t>(n * c), -1)};
   for (int64_t i = 0; i < n; ++i)
     for (int64_t p = 0; p < s; ++p)
       for (int64_t k = 0; k < c; ++k) {

@@ -1,5 +1,6 @@
-// What every oracle returns: values in double and, next to each, the sum of the absolute values of its terms, from which
-// the error bound of any order of summation follows. The oracles include nothing of the library.
+// What every oracle returns: values in double and, next to each, the sum of the absolute values of
+// its terms, from which the error bound of any order of summation follows. The oracles include
+// nothing of the library.
 #pragma once
 
 #include <cmath>

@@ -14,7 +14,8 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 /// A 16-bit float by its definition, from sign, exponent and fraction.
 double decode(uint16_t bits, int exponent_bits) {
   const int fraction_bits = 15 - exponent_bits, bias = (1 << (exponent_bits - 1)) - 1;
-  const int exponent = (bits & 0x7fff) >> fraction_bits, fraction = bits & ((1 << fraction_bits) - 1);
+  const int exponent = (bits & 0x7fff) >> fraction_bits,
+            fraction = bits & ((1 << fraction_bits) - 1);
   const double sign = bits & 0x8000 ? -1 : 1;
   if (exponent == (1 << exponent_bits) - 1) return fraction ? std::nan("") : sign * kInfinity;
   if (exponent == 0) return sign * std::ldexp(fraction, 1 - bias - fraction_bits);
@@ -63,16 +64,21 @@ TYPED_TEST(Storage16, EveryPatternWidensExactlyAndComesBack) {
 
 /// Between every two neighbours: just below the middle, the middle (to even), and just above.
 TYPED_TEST(Storage16, RoundsToNearestEven) {
-  const uint16_t infinity = static_cast<uint16_t>(((1 << Format<TypeParam>::kExponentBits) - 1) << (15 - Format<TypeParam>::kExponentBits));
+  const uint16_t infinity = static_cast<uint16_t>(((1 << Format<TypeParam>::kExponentBits) - 1)
+                                                  << (15 - Format<TypeParam>::kExponentBits));
   for (uint16_t low = 0; low + 1 < infinity; ++low) {
     const auto high = static_cast<uint16_t>(low + 1);
-    const double a = decode(low, Format<TypeParam>::kExponentBits), b = decode(high, Format<TypeParam>::kExponentBits);
+    const double a = decode(low, Format<TypeParam>::kExponentBits),
+                 b = decode(high, Format<TypeParam>::kExponentBits);
     const auto middle = static_cast<float>((a + b) / 2);
     for (float sign : {1.0f, -1.0f}) {
       const uint16_t s = sign < 0 ? 0x8000 : 0;
-      ASSERT_EQ(TypeParam(sign * middle).bits, s | (low % 2 == 0 ? low : high)) << "tie above " << a;
-      ASSERT_EQ(TypeParam(sign * std::nextafter(middle, 0.0f)).bits, s | low) << "below the tie above " << a;
-      ASSERT_EQ(TypeParam(sign * std::nextafter(middle, kInfinity)).bits, s | high) << "above the tie above " << a;
+      ASSERT_EQ(TypeParam(sign * middle).bits, s | (low % 2 == 0 ? low : high))
+          << "tie above " << a;
+      ASSERT_EQ(TypeParam(sign * std::nextafter(middle, 0.0f)).bits, s | low)
+          << "below the tie above " << a;
+      ASSERT_EQ(TypeParam(sign * std::nextafter(middle, kInfinity)).bits, s | high)
+          << "above the tie above " << a;
     }
   }
 }
@@ -80,9 +86,12 @@ TYPED_TEST(Storage16, RoundsToNearestEven) {
 /// From halfway between the largest number and what would come next, everything is infinite.
 TYPED_TEST(Storage16, Overflow) {
   const int fraction_bits = 15 - Format<TypeParam>::kExponentBits;
-  const uint16_t infinity = static_cast<uint16_t>(((1 << Format<TypeParam>::kExponentBits) - 1) << fraction_bits);
-  const double largest = decode(static_cast<uint16_t>(infinity - 1), Format<TypeParam>::kExponentBits);
-  const double spacing = largest - decode(static_cast<uint16_t>(infinity - 2), Format<TypeParam>::kExponentBits);
+  const uint16_t infinity =
+      static_cast<uint16_t>(((1 << Format<TypeParam>::kExponentBits) - 1) << fraction_bits);
+  const double largest =
+      decode(static_cast<uint16_t>(infinity - 1), Format<TypeParam>::kExponentBits);
+  const double spacing =
+      largest - decode(static_cast<uint16_t>(infinity - 2), Format<TypeParam>::kExponentBits);
   const auto halfway = static_cast<float>(largest + spacing / 2);
   EXPECT_EQ(TypeParam(halfway).bits, infinity);
   EXPECT_EQ(TypeParam(std::nextafter(halfway, 0.0f)).bits, infinity - 1);
@@ -92,8 +101,10 @@ TYPED_TEST(Storage16, Overflow) {
 
 /// Every NaN of f32 stays one: also those whose upper half alone would read as infinity.
 TYPED_TEST(Storage16, NanStaysNan) {
-  for (uint32_t bits : {0x7f800001u, 0x7f80ffffu, 0x7fc00000u, 0x7fffffffu, 0xff800001u, 0xffffffffu})
-    EXPECT_TRUE(std::isnan(static_cast<float>(TypeParam(std::bit_cast<float>(bits))))) << std::hex << bits;
+  for (uint32_t bits :
+       {0x7f800001u, 0x7f80ffffu, 0x7fc00000u, 0x7fffffffu, 0xff800001u, 0xffffffffu})
+    EXPECT_TRUE(std::isnan(static_cast<float>(TypeParam(std::bit_cast<float>(bits)))))
+        << std::hex << bits;
 }
 
 TEST(DTypes, SizesAndNames) {

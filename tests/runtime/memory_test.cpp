@@ -16,7 +16,8 @@ namespace {
 
 TEST(MemoryPool, AlignsBlocks) {
   MemoryPool pool;
-  for (size_t bytes : {size_t{0}, size_t{1}, size_t{63}, size_t{64}, size_t{257}, size_t{1000}, size_t{100003}, (size_t{2} << 20) - 1}) {
+  for (size_t bytes : {size_t{0}, size_t{1}, size_t{63}, size_t{64}, size_t{257}, size_t{1000},
+                       size_t{100003}, (size_t{2} << 20) - 1}) {
     void* block = pool.allocate(bytes);
     EXPECT_EQ(reinterpret_cast<uintptr_t>(block) % 64, 0u) << bytes;
     std::memset(block, 1, bytes);
@@ -85,7 +86,8 @@ TEST(MemoryPool, PoisonsEveryBlock) {
   pool.poison(true);
   for (int round = 0; round < 2; ++round) {  // a fresh block, and a used one
     auto* block = static_cast<float*>(pool.allocate(1000 * sizeof(float)));
-    for (int i = 0; i < 1000; ++i) ASSERT_TRUE(block[i] != block[i]) << "round " << round << ", element " << i;
+    for (int i = 0; i < 1000; ++i)
+      ASSERT_TRUE(block[i] != block[i]) << "round " << round << ", element " << i;
     std::fill_n(block, 1000, 1.0f);
     pool.release(block, 1000 * sizeof(float));
   }
@@ -105,7 +107,8 @@ TEST(MemoryPool, SaysThatMemoryRanOut) {
   pool.release(some, size_t{4} << 20);
 }
 
-/// Many threads take, fill, check and return blocks: no block is handed out twice at a time, no count is lost.
+/// Many threads take, fill, check and return blocks: no block is handed out twice at a time, no
+/// count is lost.
 TEST(MemoryPool, ServesManyThreads) {
   MemoryPool pool;
   std::vector<std::thread> threads;

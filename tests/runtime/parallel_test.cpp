@@ -24,16 +24,20 @@ TEST(ParallelFor, CoversEveryIndexOnce) {
           backwards += begin >= end;
           for (int64_t i = begin; i < end; ++i) ++visits[static_cast<size_t>(i)];
         });
-        for (int64_t i = 0; i < n; ++i) ASSERT_EQ(visits[static_cast<size_t>(i)], 1) << i << " of " << n << ", grain " << grain;
+        for (int64_t i = 0; i < n; ++i)
+          ASSERT_EQ(visits[static_cast<size_t>(i)], 1) << i << " of " << n << ", grain " << grain;
         EXPECT_EQ(backwards, 0);
-        EXPECT_LE(calls, std::min<int64_t>(s.threads(), (n + grain - 1) / grain)) << "n " << n << ", grain " << grain;
+        EXPECT_LE(calls, std::min<int64_t>(s.threads(), (n + grain - 1) / grain))
+            << "n " << n << ", grain " << grain;
       }
 }
 
 TEST(ParallelFor, UsesTheStreamsThreads) {
   for (CpuStream& s : streams()) {
     std::vector<int> thread(static_cast<size_t>(s.threads()), -1);
-    parallel_for(s, s.threads(), 1, [&](int64_t begin, int64_t) { thread[static_cast<size_t>(begin)] = omp_get_thread_num(); });
+    parallel_for(s, s.threads(), 1, [&](int64_t begin, int64_t) {
+      thread[static_cast<size_t>(begin)] = omp_get_thread_num();
+    });
     EXPECT_EQ(std::set<int>(thread.begin(), thread.end()).size(), static_cast<size_t>(s.threads()));
   }
 }
@@ -71,7 +75,9 @@ TEST(ParallelRanges, SplitDoesNotDependOnThreads) {
       std::vector<std::pair<int64_t, int64_t>> first;
       for (CpuStream& s : streams()) {
         std::vector<std::pair<int64_t, int64_t>> split(static_cast<size_t>(ranges), {-1, -1});
-        parallel_ranges(s, n, ranges, [&](int64_t r, int64_t begin, int64_t end) { split[static_cast<size_t>(r)] = {begin, end}; });
+        parallel_ranges(s, n, ranges, [&](int64_t r, int64_t begin, int64_t end) {
+          split[static_cast<size_t>(r)] = {begin, end};
+        });
         int64_t at = 0;
         for (const auto& [begin, end] : split) {
           EXPECT_EQ(begin, at) << "n " << n << ", ranges " << ranges;

@@ -13,20 +13,23 @@ using Words = std::array<uint32_t, 4>;
 
 /// The known answers of Random123 for philox4x32-10.
 TEST(Philox, KnownAnswers) {
-  EXPECT_EQ(words(philox({0, 0}, 0, 0, 0, 0)), (Words{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
+  EXPECT_EQ(words(philox({0, 0}, 0, 0, 0, 0)),
+            (Words{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
   EXPECT_EQ(words(philox({0xffffffff, 0xffffffff}, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff)),
             (Words{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
   EXPECT_EQ(words(philox({0xa4093822, 0x299f31d0}, 0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344)),
             (Words{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
 }
 
-/// Seed, purpose, stream and index each reach the counter or the key: all four halves of seed and index too.
+/// Seed, purpose, stream and index each reach the counter or the key: all four halves of seed and
+/// index too.
 TEST(Random, EveryPartOfTheAddressMatters) {
   std::set<Words> seen;
   for (uint64_t seed : {uint64_t{1}, uint64_t{1} << 32})
     for (Purpose purpose : {Purpose::kInit, Purpose::kTest})
       for (uint32_t stream : {0u, 1u})
-        for (uint64_t index : {uint64_t{0}, uint64_t{1}, uint64_t{1} << 32}) seen.insert(words(Random(seed, purpose, stream).words(index)));
+        for (uint64_t index : {uint64_t{0}, uint64_t{1}, uint64_t{1} << 32})
+          seen.insert(words(Random(seed, purpose, stream).words(index)));
   EXPECT_EQ(seen.size(), 2u * 2 * 2 * 3);
 }
 

@@ -12,8 +12,9 @@
 
 namespace passnorm::test {
 
-/// Elements of a run-time type. An output starts as 0xFF bytes (NaN, -1); an input may not change. Both stand between
-/// guard bytes, and one element off a cache line: parameters stand anywhere in an arena. The destructor reports damage.
+/// Elements of a run-time type. An output starts as 0xFF bytes (NaN, -1); an input may not change.
+/// Both stand between guard bytes, and one element off a cache line: parameters stand anywhere in
+/// an arena. The destructor reports damage.
 class Buffer {
  public:
   Buffer() = default;
@@ -26,7 +27,8 @@ class Buffer {
     std::memset(data(), 0xFF, bytes);
   }
   /// An input, or an output with contents once `write` was called: the values rounded to dtype.
-  Buffer(DType dtype, const std::vector<double>& values) : Buffer(dtype, static_cast<int64_t>(values.size())) {
+  Buffer(DType dtype, const std::vector<double>& values)
+      : Buffer(dtype, static_cast<int64_t>(values.size())) {
     writable_ = false;
     for (int64_t i = 0; i < size_; ++i) set(i, values[static_cast<size_t>(i)]);
     original_ = bits();
@@ -46,11 +48,13 @@ class Buffer {
     const size_t end = begin_ + bytes();
     for (size_t i = 0; i < storage_.size(); ++i)
       if ((i < begin_ || i >= end) && storage_[i] != kGuardByte) {
-        ADD_FAILURE() << "byte " << static_cast<int64_t>(i) - static_cast<int64_t>(begin_) << " beside a buffer of " << size_
-                      << " " << name_of(dtype_) << " was overwritten";
+        ADD_FAILURE() << "byte " << static_cast<int64_t>(i) - static_cast<int64_t>(begin_)
+                      << " beside a buffer of " << size_ << " " << name_of(dtype_)
+                      << " was overwritten";
         break;
       }
-    if (!writable_ && bits() != original_) ADD_FAILURE() << "an input of " << size_ << " " << name_of(dtype_) << " was changed";
+    if (!writable_ && bits() != original_)
+      ADD_FAILURE() << "an input of " << size_ << " " << name_of(dtype_) << " was changed";
   }
 
   DType dtype() const { return dtype_; }
@@ -64,7 +68,8 @@ class Buffer {
   }
   template <class T>
   std::span<const T> read_as() const {
-    return size_ ? std::span<const T>(read().as<T>(), static_cast<size_t>(size_)) : std::span<const T>();
+    return size_ ? std::span<const T>(read().as<T>(), static_cast<size_t>(size_))
+                 : std::span<const T>();
   }
   template <class T>
   std::span<T> write_as() {
@@ -74,14 +79,22 @@ class Buffer {
 
   double operator[](int64_t i) const {
     switch (dtype_) {
-      case DType::kF32: return at<float>(i);
-      case DType::kBF16: return static_cast<float>(at<bfloat16>(i));
-      case DType::kF16: return static_cast<float>(at<float16>(i));
-      case DType::kF64: return at<double>(i);
-      case DType::kU8: return at<uint8_t>(i);
-      case DType::kI8: return at<int8_t>(i);
-      case DType::kI32: return at<int32_t>(i);
-      case DType::kI64: return static_cast<double>(at<int64_t>(i));
+      case DType::kF32:
+        return at<float>(i);
+      case DType::kBF16:
+        return static_cast<float>(at<bfloat16>(i));
+      case DType::kF16:
+        return static_cast<float>(at<float16>(i));
+      case DType::kF64:
+        return at<double>(i);
+      case DType::kU8:
+        return at<uint8_t>(i);
+      case DType::kI8:
+        return at<int8_t>(i);
+      case DType::kI32:
+        return at<int32_t>(i);
+      case DType::kI64:
+        return static_cast<double>(at<int64_t>(i));
     }
     return 0;
   }
@@ -92,7 +105,8 @@ class Buffer {
   }
   std::vector<std::byte> bits() const {
     if (storage_.empty()) return {};
-    return {storage_.begin() + static_cast<ptrdiff_t>(begin_), storage_.begin() + static_cast<ptrdiff_t>(begin_ + bytes())};
+    return {storage_.begin() + static_cast<ptrdiff_t>(begin_),
+            storage_.begin() + static_cast<ptrdiff_t>(begin_ + bytes())};
   }
 
  private:
@@ -114,14 +128,22 @@ class Buffer {
   }
   void set(int64_t i, double v) {
     switch (dtype_) {
-      case DType::kF32: return put(i, static_cast<float>(v));
-      case DType::kBF16: return put(i, bfloat16(static_cast<float>(v)));
-      case DType::kF16: return put(i, float16(static_cast<float>(v)));
-      case DType::kF64: return put(i, v);
-      case DType::kU8: return put(i, static_cast<uint8_t>(v));
-      case DType::kI8: return put(i, static_cast<int8_t>(v));
-      case DType::kI32: return put(i, static_cast<int32_t>(v));
-      case DType::kI64: return put(i, static_cast<int64_t>(v));
+      case DType::kF32:
+        return put(i, static_cast<float>(v));
+      case DType::kBF16:
+        return put(i, bfloat16(static_cast<float>(v)));
+      case DType::kF16:
+        return put(i, float16(static_cast<float>(v)));
+      case DType::kF64:
+        return put(i, v);
+      case DType::kU8:
+        return put(i, static_cast<uint8_t>(v));
+      case DType::kI8:
+        return put(i, static_cast<int8_t>(v));
+      case DType::kI32:
+        return put(i, static_cast<int32_t>(v));
+      case DType::kI64:
+        return put(i, static_cast<int64_t>(v));
     }
   }
 
