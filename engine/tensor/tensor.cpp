@@ -55,11 +55,15 @@ void* Tensor::data() const {
 }
 
 void Tensor::copy_bytes_from(Stream& stream, void* to, const void* from, size_t bytes) {
-  dispatch(stream, [&](CpuStream&) { std::memcpy(to, from, bytes); });
+  dispatch(stream, [&](CpuStream&) {
+    if (bytes > 0) std::memcpy(to, from, bytes);  // no elements: no addresses
+  });
 }
 
 void Tensor::copy_bytes_to(Stream& stream, void* to, const void* from, size_t bytes) {
-  dispatch(stream, [&](CpuStream&) { std::memcpy(to, from, bytes); });
+  dispatch(stream, [&](CpuStream&) {
+    if (bytes > 0) std::memcpy(to, from, bytes);  // no elements: no addresses
+  });
 }
 
 }  // namespace passnorm
