@@ -13,6 +13,7 @@ struct Options {
   int64_t epochs = 5;
   Machine machine;
   bool overwrite = false;
+  std::string program;  ///< as it was called, for the commands that the demo suggests
 };
 
 struct Claimant {
@@ -98,8 +99,9 @@ int run(const Options& o) {
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   fmt::print("\nDone in {:.0f} s. Look closer:\n", seconds);
   const std::string out = std::filesystem::path(o.out).string();
-  fmt::print("  passnorm verify {} --passport {}/owner.passport --data {}\n", out, out, o.data);
-  fmt::print("  passnorm eval {} --data {}\n", out, o.data);
+  fmt::print("  {} verify {} --passport {}/owner.passport --data {}\n", o.program, out, out,
+             o.data);
+  fmt::print("  {} eval {} --data {}\n", o.program, out, o.data);
   return as_expected ? kYes : kNo;
 }
 
@@ -115,7 +117,10 @@ void add_demo(CLI::App& app, Action& action) {
   command->add_option("--epochs", o->epochs)->check(CLI::Range(1, 1000))->capture_default_str();
   o->machine.add_to(*command);
   command->add_flag("--overwrite", o->overwrite, "replace an earlier demo in --out");
-  command->callback([o, &action] { action = [o] { return run(*o); }; });
+  command->callback([o, &app, &action] {
+    o->program = app.get_name();  // known once the command line is parsed
+    action = [o] { return run(*o); };
+  });
 }
 
 }  // namespace passnorm::cli
