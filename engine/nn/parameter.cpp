@@ -46,6 +46,18 @@ Order order_of(const TensorSpec& spec) {
   return {1, 1, m.size()};
 }
 
+/// [batch, rows, columns] -> [batch, columns, rows]
+std::vector<float> transposed(std::span<const float> x, int64_t batch, int64_t rows,
+                              int64_t columns) {
+  std::vector<float> y(x.size());
+  for (int64_t b = 0; b < batch; ++b)
+    for (int64_t c = 0; c < columns; ++c)
+      for (int64_t r = 0; r < rows; ++r)
+        y[static_cast<size_t>((b * columns + c) * rows + r)] =
+            x[static_cast<size_t>((b * rows + r) * columns + c)];
+  return y;
+}
+
 }  // namespace
 
 Parameter& ParameterSet::add(TensorSpec spec) {
@@ -111,24 +123,12 @@ void ParameterSet::finish_gradients(Stream& stream) {
 
 std::vector<float> to_file_order(const TensorSpec& spec, std::span<const float> memory) {
   const Order o = order_of(spec);
-  std::vector<float> file(memory.size());
-  for (int64_t b = 0; b < o.b; ++b)
-    for (int64_t c = 0; c < o.c; ++c)
-      for (int64_t s = 0; s < o.s; ++s)
-        file[static_cast<size_t>((b * o.c + c) * o.s + s)] =
-            memory[static_cast<size_t>((b * o.s + s) * o.c + c)];
-  return file;
+  return transposed(memory, o.b, o.s, o.c);
 }
 
 std::vector<float> from_file_order(const TensorSpec& spec, std::span<const float> file) {
   const Order o = order_of(spec);
-  std::vector<float> memory(file.size());
-  for (int64_t b = 0; b < o.b; ++b)
-    for (int64_t c = 0; c < o.c; ++c)
-      for (int64_t s = 0; s < o.s; ++s)
-        memory[static_cast<size_t>((b * o.s + s) * o.c + c)] =
-            file[static_cast<size_t>((b * o.c + c) * o.s + s)];
-  return memory;
+  return transposed(file, o.b, o.c, o.s);
 }
 
 std::vector<int64_t> file_shape(const TensorSpec& spec) {
