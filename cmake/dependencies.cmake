@@ -6,6 +6,8 @@ find_package(hwy CONFIG REQUIRED)
 find_package(nlohmann_json CONFIG REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(sodium REQUIRED IMPORTED_TARGET libsodium)
+pkg_check_modules(turbojpeg REQUIRED IMPORTED_TARGET libturbojpeg)
+pkg_check_modules(png REQUIRED IMPORTED_TARGET libpng)
 if(PROJECT_IS_TOP_LEVEL)  # the program
   find_package(CLI11 CONFIG REQUIRED)
   find_package(tomlplusplus CONFIG REQUIRED)

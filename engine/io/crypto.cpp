@@ -99,6 +99,12 @@ Hash256 blake2b256(std::span<const std::byte> bytes) {
   return hash;
 }
 
+Hash256 sha256(std::span<const std::byte> bytes) {
+  Hash256 hash;
+  crypto_hash_sha256(hash.data(), reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+  return hash;
+}
+
 Hash256 hash256(std::string_view domain, HashParts parts) {
   Hasher hasher(domain);
   for (const HashPart& part : parts) hasher.add(part);

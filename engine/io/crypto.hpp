@@ -90,6 +90,9 @@ using HashParts = std::initializer_list<HashPart>;
 /// B256 of the bytes as they are, for files: what `b2sum -l 256` prints.
 Hash256 blake2b256(std::span<const std::byte> bytes);
 
+/// SHA-256 (FIPS 180-4) of the bytes as they are, for what other tools check too: `sha256sum`.
+Hash256 sha256(std::span<const std::byte> bytes);
+
 /// hash256 or, with a key, keyed_hash256 of parts that come one after another; finish() ends it.
 class Hasher {
  public:

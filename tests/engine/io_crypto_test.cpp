@@ -25,6 +25,13 @@ TEST(Crypto, Blake2bKnownAnswers) {
             "bddd813c634239723171ef3fee98579b94964e3bb1cb3e427262c8c068d52319");
 }
 
+TEST(Crypto, Sha256KnownAnswers) {
+  EXPECT_EQ(to_hex(sha256(bytes_of(""))),
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  EXPECT_EQ(to_hex(sha256(bytes_of("abc"))),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
 TEST(Crypto, HashOfParts) {
   EXPECT_EQ(to_hex(hash256("d", {})),
             "53a8a6dd44749d5c27f281337f0ab0e33e4741d557175696fa3e2457cd625234");
