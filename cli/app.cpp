@@ -87,6 +87,8 @@ int run(int argc, char** argv) {
   add_train(app, action);
   add_eval(app, action);
   add_verify(app, action);
+  add_export(app, action);
+  add_inspect(app, action);
 #ifdef PASSNORM_BENCH
   add_bench(app, action);
 #endif
