@@ -237,7 +237,7 @@ TrainedRun run_training(const TrainOptions& o) {
   BestEpoch best;
   train::FitOptions fit = o.fit;
   fit.seed = seed;
-  train::fit(*run.model, run.passport ? &*run.passport : nullptr, data, &run.test, fit,
+  train::fit(*run.model, run.passport ? &*run.passport : nullptr, {data, &run.test}, fit,
              {.progress = [&](const train::Progress& p) { line.show(p); },
               .epoch =
                   [&](const train::EpochReport& e) {

@@ -13,29 +13,44 @@ DeviceImages::DeviceImages(Stream& stream, const ImageSet& set)
       mean_(set.mean),
       stddev_(set.stddev) {}
 
-Batch DeviceImages::batch(std::span<const int64_t> index, const Augmentation& augmentation) const {
+Batch DeviceImages::empty_batch(int64_t n, DType dtype) const {
+  const Shape& s = images_.shape();
+  return {Tensor::empty(stream_, {n, s[2], s[3], s[1]}, dtype),
+          Tensor::empty(stream_, {n}, DType::kI32)};
+}
+
+void DeviceImages::fill(const Batch& batch, int64_t first, std::span<const int64_t> index,
+                        const Augmentation& augmentation) const {
   const auto n = static_cast<int64_t>(index.size());
-  const int64_t c = images_.shape()[1], h = images_.shape()[2], w = images_.shape()[3];
+  const Shape &s = images_.shape(), to = batch.x.shape();
+  PASSNORM_CHECK(to == (Shape{to[0], s[2], s[3], s[1]}), "images ", s, " into a batch ", to);
   std::vector<int32_t> labels;
   labels.reserve(index.size());
   for (const int64_t i : index) labels.push_back(labels_.at(static_cast<size_t>(i)));
+  batch.labels.slice(first, {n}).copy_from<int32_t>(stream_, labels);
   const Tensor picked = Tensor::from<int64_t>(stream_, {n}, index);
-  Batch batch{Tensor::empty(stream_, {n, h, w, c}), Tensor::from<int32_t>(stream_, {n}, labels)};
-  dispatch(stream_, [&](auto& s) {
-    kernels::augment(s, {.n = n,
-                         .h = h,
-                         .w = w,
-                         .c = c,
-                         .images = images_.span<uint8_t>(),
-                         .index = picked.span<int64_t>(),
-                         .mean = mean_,
-                         .stddev = stddev_,
-                         .pad = augmentation.pad,
-                         .flip = augmentation.flip,
-                         .seed = augmentation.seed,
-                         .epoch = augmentation.epoch,
-                         .y = batch.x.view()});
+  const Tensor rows = batch.x.slice(first * to.size() / to[0], to.with_rows(n));
+  dispatch(stream_, [&](auto& stream) {
+    kernels::augment(stream, {.n = n,
+                              .h = s[2],
+                              .w = s[3],
+                              .c = s[1],
+                              .images = images_.span<uint8_t>(),
+                              .index = picked.span<int64_t>(),
+                              .mean = mean_,
+                              .stddev = stddev_,
+                              .pad = augmentation.pad,
+                              .flip = augmentation.flip,
+                              .seed = augmentation.seed,
+                              .epoch = augmentation.epoch,
+                              .y = rows.view()});
   });
+}
+
+Batch DeviceImages::batch(std::span<const int64_t> index, const Augmentation& augmentation,
+                          DType dtype) const {
+  const Batch batch = empty_batch(static_cast<int64_t>(index.size()), dtype);
+  fill(batch, 0, index, augmentation);
   return batch;
 }
 

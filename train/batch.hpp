@@ -18,14 +18,24 @@ class DeviceImages {
  public:
   DeviceImages(Stream& stream, const ImageSet& set);
 
+  int64_t size() const { return images_.shape()[0]; }
+
   struct Augmentation {
     int64_t pad = 0;    ///< random crops of the image padded by this many pixels
     bool flip = false;  ///< horizontal, half of the images
     uint64_t seed = 0;
     uint32_t epoch = 0;
   };
-  Batch batch(std::span<const int64_t> index, const Augmentation& augmentation) const;
-  Batch batch(std::span<const int64_t> index) const { return batch(index, Augmentation{}); }
+  /// x of a type: f32 or bf16.
+  Batch batch(std::span<const int64_t> index, const Augmentation& augmentation,
+              DType dtype = DType::kF32) const;
+  Batch batch(std::span<const int64_t> index, DType dtype = DType::kF32) const {
+    return batch(index, Augmentation{}, dtype);
+  }
+  /// An empty batch of n such images, and images into its rows from `first` on.
+  Batch empty_batch(int64_t n, DType dtype) const;
+  void fill(const Batch& batch, int64_t first, std::span<const int64_t> index,
+            const Augmentation& augmentation) const;
 
  private:
   Stream& stream_;

@@ -2,12 +2,18 @@
 
 #include <numeric>
 
-#include "train/batch.hpp"
 #include "train/step.hpp"
 
 namespace passnorm::train {
 
 Evaluation evaluate(Model& model, const OpenPassport* passport, const ImageSet& data,
+                    const EvaluateOptions& o) {
+  if (data.n < 1) fail(Fault::kUsage, "there are no images to evaluate on");
+  check_fits(data, model);
+  return evaluate(model, passport, DeviceImages(model.stream(), data), o);
+}
+
+Evaluation evaluate(Model& model, const OpenPassport* passport, const DeviceImages& images,
                     const EvaluateOptions& o) {
   Lanes lanes = o.lanes.value_or(model.training_lanes());
   if (!o.lanes && !passport) {
@@ -15,16 +21,13 @@ Evaluation evaluate(Model& model, const OpenPassport* passport, const ImageSet& 
       fail(Fault::kSecret, "this network has no public branch: give its passport");
     lanes = Lanes::only(Branch::kPublic);
   }
-  if (data.n < 1) fail(Fault::kUsage, "there are no images to evaluate on");
-  check_fits(data, model);
-  const DeviceImages images(model.stream(), data);
-  const int64_t count = o.limit > 0 ? std::min(o.limit, data.n) : data.n;
+  const int64_t count = o.limit > 0 ? std::min(o.limit, images.size()) : images.size();
   std::array<double, 2> hits{}, loss{};
   std::vector<int64_t> index;
   for (int64_t first = 0; first < count; first += o.batch) {
     index.resize(static_cast<size_t>(std::min(o.batch, count - first)));
     std::iota(index.begin(), index.end(), first);
-    const Batch batch = images.batch(index);
+    const Batch batch = images.batch(index, o.precision);
     const StepResult r =
         forward_only(model, passport, batch.x, batch.labels, lanes, Mode::kEvaluate);
     const auto batch_hits = r.losses.hits.to_host<int32_t>(model.stream());

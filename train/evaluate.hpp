@@ -4,7 +4,7 @@
 #include <optional>
 
 #include "models/model.hpp"
-#include "train/data/dataset.hpp"
+#include "train/batch.hpp"
 
 namespace passnorm::train {
 
@@ -22,10 +22,14 @@ struct EvaluateOptions {
   int64_t limit = 0;  ///< the first images only; 0 = all
   std::optional<Lanes> lanes =
       {};  ///< default: every branch that exists, the passport's only with a passport
+  DType precision = DType::kF32;  ///< storage of activations: kF32 or kBF16
 };
 
 /// In evaluation mode, both branches in one forward.
 Evaluation evaluate(Model& model, const OpenPassport* passport, const ImageSet& data,
+                    const EvaluateOptions& options = {});
+/// The same on images that are on the device already and fit the model.
+Evaluation evaluate(Model& model, const OpenPassport* passport, const DeviceImages& images,
                     const EvaluateOptions& options = {});
 
 }  // namespace passnorm::train

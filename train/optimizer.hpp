@@ -34,6 +34,10 @@ class Optimizer {
   Report step(float lr_factor, float clip_norm = 0);
 
   int64_t steps() const { return steps_; }
+  /// Of a checkpoint: the moments (handles; those without elements are not in use) and the count.
+  const Tensor& first_moment() const { return first_; }
+  const Tensor& second_moment() const { return second_; }
+  void set_steps(int64_t steps) { steps_ = steps; }
 
  private:
   Stream& stream_;

@@ -8,10 +8,14 @@
 
 namespace passnorm::train {
 
-/// constant                1
-/// multistep:100,150       0.1 to the power of the milestones (epochs, from 0) that have passed
-/// onecycle                rises linearly from 0.04 to 1 in the first fifth of all steps, then
-/// falls as a half cosine to 0
+/// Epochs count from 0; t is the middle of the step as a part of the whole run.
+///   constant           1
+///   multistep:100,150  0.1 to the power of the milestones (epochs) that have passed
+///   step:N:F           F^floor(epoch / N)
+///   cosine             (1 + cos(pi t)) / 2
+///   onecycle           rises linearly from 0.04 to 1 in the first fifth of the run, then falls as
+///                      a half cosine to 0
+///   warmup:N+S         S times a line that rises from 0 to 1 over the first N epochs
 class Schedule {
  public:
   Schedule() = default;
@@ -23,8 +27,13 @@ class Schedule {
   const std::string& text() const { return text_; }
 
  private:
-  enum class Kind { kConstant, kMultiStep, kOneCycle } kind_ = Kind::kConstant;
-  std::vector<int64_t> milestones_;
+  double factor_behind_warmup(int64_t epoch, double t) const;
+
+  enum class Kind { kConstant, kMultiStep, kStep, kCosine, kOneCycle } kind_ = Kind::kConstant;
+  std::vector<int64_t> milestones_;  ///< kMultiStep
+  int64_t every_ = 1;                ///< kStep: epochs
+  double gamma_ = 1;                 ///< kStep
+  int64_t warmup_ = 0;               ///< epochs
   std::string text_ = "constant";
 };
 

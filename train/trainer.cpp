@@ -95,8 +95,10 @@ void require_finite(Model& model, int64_t epoch) {
 
 }  // namespace
 
-void fit(Model& model, const Passport* passport, const ImageSet& data, const ImageSet* test,
-         const FitOptions& o, const Callbacks& callbacks) {
+EpochReport fit(Model& model, const Passport* passport, const FitData& sets, const FitOptions& o,
+                const Callbacks& callbacks) {
+  const ImageSet& data = sets.train;
+  const ImageSet* const test = sets.test;
   std::optional<OpenPassport> open;
   if (model.has_branch(Branch::kPassport)) {
     if (!passport)
@@ -122,6 +124,7 @@ void fit(Model& model, const Passport* passport, const ImageSet& data, const Ima
   };
 
   int64_t skipped_in_a_row = 0;
+  EpochReport last;
   for (int64_t epoch = 0; epoch < o.epochs; ++epoch) {
     const auto start = Clock::now();
     EpochReport report;
@@ -165,7 +168,9 @@ void fit(Model& model, const Passport* passport, const ImageSet& data, const Ima
     report.seconds = seconds_since(start);
     if (test) report.test = evaluate(model, opened, *test);
     if (callbacks.epoch) callbacks.epoch(report);
+    last = report;
   }
+  return last;
 }
 
 }  // namespace passnorm::train

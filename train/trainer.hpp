@@ -4,6 +4,7 @@
 #include <functional>
 #include <optional>
 
+#include "train/checkpoint.hpp"
 #include "train/evaluate.hpp"
 #include "train/optimizer.hpp"
 #include "train/schedule.hpp"
@@ -11,9 +12,21 @@
 
 namespace passnorm::train {
 
+/// Images that a run sees. All fit the model (check_fits).
+struct FitData {
+  const ImageSet& train;
+  const ImageSet* test = nullptr;  ///< evaluated after every epoch
+  /// Mixed into every batch behind the training images, without augmentation: images with labels
+  /// that only the owner's network learns (DeepIPR V3; any scheme may have them).
+  const ImageSet* triggers = nullptr;
+};
+
 struct FitOptions {
   int64_t epochs = 200;
   int64_t batch = 64;
+  /// Storage of activations and their gradients: kF32 or kBF16. Weights, statistics, logits, losses
+  /// and the optimiser's moments are f32 in both.
+  DType precision = DType::kF32;
   OptimizerOptions optimizer;
   Schedule schedule;
   LossOptions loss;
@@ -21,9 +34,14 @@ struct FitOptions {
   int64_t crop_pad = 4;  ///< augmentation: random crop of the image padded by this many pixels
   bool flip = true;      ///< augmentation: horizontal flip
   uint64_t seed = 1;     ///< of order and augmentation
+  int64_t triggers_per_batch = 2;
   double progress_seconds = 1;  ///< between progress reports
   int64_t max_skipped =
-      10;  ///< this many gradients in a row that are not finite end the run (Error kNumerics)
+      10;  ///< this many steps in a row that are not finite end the run (Error kNumerics)
+  /// Ends with the weights of the epoch whose mean test accuracy over branches was best, the first
+  /// of equals (the references' choice); else with the last. Needs FitData::test.
+  bool keep_best = false;
+  CheckpointOptions checkpoint;
 };
 
 /// What a stretch of steps gave, averaged.
@@ -46,18 +64,29 @@ struct EpochReport {
   Progress train;            ///< over the whole epoch
   std::vector<double> bits;  ///< share of right signs per site, at the last step
   std::optional<Evaluation> test;
-  double seconds = 0;  ///< training, without evaluation
+  std::optional<Evaluation> triggers;  ///< over the whole trigger set
+  double seconds = 0;                  ///< training, without evaluation
   int64_t skipped_steps = 0;
 };
 
 struct Callbacks {
   std::function<void(const Progress&)> progress;
+  /// Before the epoch's checkpoint is written: a run that is killed in between and resumed reports
+  /// this epoch again.
   std::function<void(const EpochReport&)> epoch;
+  /// Asked after every step. True: a checkpoint is written, then fit throws Error(kStopped).
+  std::function<bool()> stop;
+  /// One line for the user: resumed from where, a checkpoint that was damaged, what was not finite.
+  std::function<void(const std::string&)> note;
 };
 
 /// Trains in place: both branches in one forward and one update. passport: null for scheme none.
-/// test: may be null. Error(kNumerics) when an epoch leaves weights that are NaN or infinite.
-void fit(Model& model, const Passport* passport, const ImageSet& data, const ImageSet* test,
-         const FitOptions& options, const Callbacks& callbacks = {});
+/// Returns the report of the epoch whose weights the model has. With a checkpoint folder a run that
+/// was stopped or killed is resumed at its last checkpoint, and ends with the same bits in weights,
+/// statistics and reports (but for times) as one that ran through. Errors: kUsage for options and
+/// data that do not fit; kNumerics when steps or an epoch's weights are not finite; kInput when no
+/// checkpoint is whole; kStopped on request.
+EpochReport fit(Model& model, const Passport* passport, const FitData& data,
+                const FitOptions& options, const Callbacks& callbacks = {});
 
 }  // namespace passnorm::train

@@ -26,7 +26,7 @@ struct Training {
   }
 
   void fit(const ImageSet& data, const ImageSet* test, const FitOptions& options) {
-    train::fit(*model, passport ? &*passport : nullptr, data, test, options,
+    train::fit(*model, passport ? &*passport : nullptr, {data, test}, options,
                {.progress = [&](const Progress& p) { progress.push_back(p); },
                 .epoch = [&](const EpochReport& e) { epochs.push_back(e); }});
   }

@@ -49,7 +49,7 @@ Trained train_network(const char* architecture, kernels::NormKind norm, const Pa
   Passport passport =
       Passport::random(model->sites(), test::secret(1), Signature::from_text("(c) the owner"));
   train::EpochReport last;
-  train::fit(*model, &passport, data, &test, options,
+  train::fit(*model, &passport, {data, &test}, options,
              {.progress = {}, .epoch = [&](const train::EpochReport& e) { last = e; }});
   return {std::move(model), std::move(passport), last};
 }

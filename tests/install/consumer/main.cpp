@@ -12,7 +12,7 @@ int main() {
   const auto model = models::make("tiny", {.plan = PassportPlan::of("pan", "last")});
   auto owner =
       Passport::random(model->sites(), Secret32::random(), Signature::from_text("(c) Alice 2026"));
-  train::fit(*model, &owner, images, &test,
+  train::fit(*model, &owner, {images, &test},
              {.epochs = 2, .batch = 32, .optimizer = {.lr = 0.05f}, .clip_norm = 2});
 
   models::save_released(*model, "released.safetensors", train::normalisation_of(images));
