@@ -32,19 +32,19 @@ class Draw {
   size_t below(size_t n) { return static_cast<size_t>((uint64_t{words_.at(at_++)} * n) >> 32); }
 
  private:
-  std::vector<uint32_t> words_;
+  SecretVector<uint32_t> words_;
   size_t at_ = 0;
 };
 
-std::vector<float> one_key(const LayerInput& input, const Secret32& secret,
-                           const std::string& name) {
+SecretVector<float> one_key(const LayerInput& input, const Secret32& secret,
+                            const std::string& name) {
   const auto n = static_cast<size_t>(input.shape[0]), c = static_cast<size_t>(input.shape[3]);
   const size_t plane = input.values.size() / (n * c);
   const auto channel = [&](size_t image, size_t from) {
     return std::span(input.values).subspan((image * c + from) * plane, plane);
   };
   Draw draw(secret, name, static_cast<int64_t>(c) + 1);
-  std::vector<float> key;
+  SecretVector<float> key;
   key.reserve(c * plane);
   const size_t whole = draw.below(n);
   std::vector<std::vector<size_t>> unused(n);

@@ -15,7 +15,7 @@ models::KeyImages key_images(Stream& stream, const ImageSet& set, int64_t count,
   const auto pick = [&](const char* role) {
     std::vector<int64_t> index(static_cast<size_t>(set.n));
     std::iota(index.begin(), index.end(), 0);
-    const std::vector<uint32_t> words =
+    const SecretVector<uint32_t> words =
         keyed_stream_u32(secret, "passnorm key images v1", role, count);
     for (size_t i = 0; i < words.size(); ++i)
       std::swap(index[i], index[i + ((uint64_t{words[i]} * (index.size() - i)) >> 32)]);

@@ -12,14 +12,12 @@ namespace {
 static_assert(std::endian::native == std::endian::little,
               "LE64 and the words of a stream are taken from memory as they lie");
 
-/// libsodium must be initialised before its first use; a static does so once, whichever thread
-/// comes first.
+}  // namespace
+
 void require_sodium() {
-  static const bool ready = sodium_init() >= 0;
+  static const bool ready = sodium_init() >= 0;  // once, whichever thread comes first
   if (!ready) fail(Fault::kMachine, "libsodium found no source of random bytes on this system");
 }
-
-}  // namespace
 
 void random_bytes(std::span<uint8_t> bytes) {
   require_sodium();
@@ -90,6 +88,12 @@ Hash256 Hasher::finish() {
   return hash;
 }
 
+Secret32 Hasher::finish_secret() {
+  Secret32 secret;
+  state_->finish(secret.bytes_);
+  return secret;
+}
+
 Hash256 blake2b256(std::span<const std::byte> bytes) {
   require_sodium();
   Hash256 hash;
@@ -117,11 +121,11 @@ Hash256 keyed_hash256(const Secret32& key, std::string_view domain, HashParts pa
   return hasher.finish();
 }
 
-std::vector<uint8_t> keyed_bits(const Secret32& key, std::string_view domain, HashParts parts,
-                                int64_t n) {
+SecretVector<uint8_t> keyed_bits(const Secret32& key, std::string_view domain, HashParts parts,
+                                 int64_t n) {
   PASSNORM_CHECK(n >= 0, n, " bits");
   constexpr size_t kBlockBits = 512;
-  std::vector<uint8_t> bits(static_cast<size_t>(n));
+  SecretVector<uint8_t> bits(static_cast<size_t>(n));
   std::array<uint8_t, kBlockBits / 8> block;
   for (size_t j = 0; j < bits.size(); ++j) {
     if (j % kBlockBits == 0) {
@@ -136,14 +140,12 @@ std::vector<uint8_t> keyed_bits(const Secret32& key, std::string_view domain, Ha
   return bits;
 }
 
-std::vector<uint32_t> keyed_stream_u32(const Secret32& key, std::string_view domain,
-                                       std::string_view name, int64_t n) {
+SecretVector<uint32_t> keyed_stream_u32(const Secret32& key, std::string_view domain,
+                                        std::string_view name, int64_t n) {
   PASSNORM_CHECK(n >= 0 && n <= int64_t{1} << 36, n, " words");
-  Hash256 derived = keyed_hash256(key, domain, {name});
-  const Secret32 stream_key(derived);
-  wipe(derived);
+  const Secret32 stream_key = Hasher(key, domain).add(name).finish_secret();
   constexpr uint8_t kNonce[crypto_stream_chacha20_ietf_NONCEBYTES] = {};
-  std::vector<uint32_t> words(static_cast<size_t>(n));
+  SecretVector<uint32_t> words(static_cast<size_t>(n));
   if (words.empty()) return words;
   crypto_stream_chacha20_ietf(reinterpret_cast<uint8_t*>(words.data()),
                               words.size() * sizeof(uint32_t), kNonce, stream_key.bytes().data());

@@ -31,9 +31,15 @@
 #include <type_traits>
 #include <vector>
 
+#include "engine/io/secret_bytes.hpp"
+
 namespace passnorm {
 
 using Hash256 = std::array<uint8_t, 32>;
+
+/// Before the first use of libsodium, from any thread; every function here does it. Error(kMachine)
+/// when the system has no source of random bytes.
+void require_sodium();
 
 /// Fills with random bytes of the operating system.
 void random_bytes(std::span<uint8_t> bytes);
@@ -58,6 +64,7 @@ class Secret32 {
   bool operator==(const Secret32& other) const { return constant_time_equal(bytes_, other.bytes_); }
 
  private:
+  friend class Hasher;
   Secret32() = default;
   std::array<uint8_t, 32> bytes_{};
 };
@@ -102,6 +109,8 @@ class Hasher {
 
   Hasher& add(const HashPart& part);
   Hash256 finish();
+  /// The same for a hash that is a secret itself.
+  Secret32 finish_secret();
 
   struct State;  ///< crypto.cpp
 
@@ -113,12 +122,12 @@ Hash256 hash256(std::string_view domain, HashParts parts);
 Hash256 keyed_hash256(const Secret32& key, std::string_view domain, HashParts parts);
 
 /// n values 0 or 1.
-std::vector<uint8_t> keyed_bits(const Secret32& key, std::string_view domain, HashParts parts,
-                                int64_t n);
+SecretVector<uint8_t> keyed_bits(const Secret32& key, std::string_view domain, HashParts parts,
+                                 int64_t n);
 
 /// n words, at most 2^36 (the end of the block counter).
-std::vector<uint32_t> keyed_stream_u32(const Secret32& key, std::string_view domain,
-                                       std::string_view name, int64_t n);
+SecretVector<uint32_t> keyed_stream_u32(const Secret32& key, std::string_view domain,
+                                        std::string_view name, int64_t n);
 
 /// Two lower-case digits per byte.
 std::string to_hex(std::span<const uint8_t> bytes);

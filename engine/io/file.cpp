@@ -91,9 +91,9 @@ void write_all(const std::string& path, const Descriptor& file, std::span<const 
   }
 }
 
-}  // namespace
-
-std::vector<std::byte> read_file(const std::string& path, uint64_t max_bytes) {
+/// The bytes, into a vector of any memory, and the state of the file they are from.
+template <class Bytes>
+std::pair<Bytes, struct stat> read_whole(const std::string& path, uint64_t max_bytes) {
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (file.get() < 0) fail_errno(path, "read", errno);
   const struct stat status = status_of(path, file);
@@ -104,7 +104,7 @@ std::vector<std::byte> read_file(const std::string& path, uint64_t max_bytes) {
   const uint64_t expected = S_ISREG(status.st_mode) ? static_cast<uint64_t>(status.st_size) : 0;
   if (expected > max_bytes) refuse_longer();
 
-  std::vector<std::byte> bytes;
+  Bytes bytes;
   size_t size = 0;
   try {
     bytes.resize(expected + 1);  // one more: the end of the file is seen without growing
@@ -121,7 +121,18 @@ std::vector<std::byte> read_file(const std::string& path, uint64_t max_bytes) {
     fail(Fault::kMemory, path, ": out of memory reading ", expected >> 20, " MiB");
   }
   bytes.resize(size);
-  return bytes;
+  return {std::move(bytes), status};
+}
+
+}  // namespace
+
+std::vector<std::byte> read_file(const std::string& path, uint64_t max_bytes) {
+  return read_whole<std::vector<std::byte>>(path, max_bytes).first;
+}
+
+SecretFile read_secret_file(const std::string& path, uint64_t max_bytes) {
+  auto [bytes, status] = read_whole<SecretBytes>(path, max_bytes);
+  return {std::move(bytes), S_ISREG(status.st_mode) && (status.st_mode & (S_IRWXG | S_IRWXO)) != 0};
 }
 
 void write_file_atomic(const std::string& path, std::span<const std::byte> bytes,
@@ -150,12 +161,6 @@ void write_file_atomic(const std::string& path, std::span<const std::byte> bytes
     fail_errno(folder, "flush", errno);
   }
   if (::fsync(parent.get()) != 0 && errno != EINVAL) fail_errno(folder, "flush", errno);
-}
-
-bool others_can_read(const std::string& path) {
-  struct stat status {};
-  if (::stat(path.c_str(), &status) != 0) fail_errno(path, "read", errno);
-  return (status.st_mode & (S_IRGRP | S_IROTH)) != 0;
 }
 
 }  // namespace passnorm

@@ -11,11 +11,23 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/io/secret_bytes.hpp"
+
 namespace passnorm {
 
 /// All bytes of a file or pipe. Error(kInput), one line that starts with the path: missing, a
 /// folder, not permitted, longer than max_bytes. Error(kMemory) when it does not fit into memory.
 std::vector<std::byte> read_file(const std::string& path, uint64_t max_bytes);
+
+/// A file that holds a secret, and whether its mode lets anybody but its owner at it: an ordinary
+/// file that its group or others may read, write or execute. Both of the same open file, whatever
+/// the path stands for a moment later; symbolic links are followed.
+struct SecretFile {
+  SecretBytes bytes;
+  bool shared = false;
+};
+/// As read_file.
+SecretFile read_secret_file(const std::string& path, uint64_t max_bytes);
 
 struct WriteOptions {
   mode_t mode = 0644;  ///< of the new file, less the umask; 0600 for secrets
@@ -28,10 +40,6 @@ struct WriteOptions {
 /// Error(kMemory) when the disk is full, Error(kInput) otherwise.
 void write_file_atomic(const std::string& path, std::span<const std::byte> bytes,
                        WriteOptions options = {});
-
-/// True when the file's mode lets its group or everybody read it: a secret should be 0600.
-/// Error(kInput) when missing.
-bool others_can_read(const std::string& path);
 
 inline std::string_view text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};

@@ -180,12 +180,14 @@ int64_t count_exponent(const TensorInfo& tensor, Bits exponent) {
 }
 
 template <class Bits, class T>
-std::vector<float> convert(const TensorInfo& tensor) {
-  std::vector<float> out;
-  out.reserve(static_cast<size_t>(tensor.size()));
-  for_each_bits<Bits>(
-      tensor, [&](Bits bits) { out.push_back(static_cast<float>(std::bit_cast<T>(bits))); });
-  return out;
+void convert(const TensorInfo& tensor, float* out) {
+  for_each_bits<Bits>(tensor,
+                      [&](Bits bits) { *out++ = static_cast<float>(std::bit_cast<T>(bits)); });
+}
+
+template <class Bytes>
+std::shared_ptr<const Bytes> keep(Bytes bytes) {
+  return std::make_shared<const Bytes>(std::move(bytes));
 }
 
 }  // namespace
@@ -206,15 +208,23 @@ int64_t count_nonfinite(const TensorInfo& tensor) {
 }
 
 std::vector<float> to_f32(const TensorInfo& tensor) {
+  std::vector<float> out(static_cast<size_t>(tensor.size()));
+  to_f32(tensor, out);
+  return out;
+}
+
+void to_f32(const TensorInfo& tensor, std::span<float> out) {
+  PASSNORM_CHECK(static_cast<int64_t>(out.size()) == tensor.size(), out.size(), " elements for ",
+                 tensor.size());
   switch (tensor.dtype) {
     case DType::kF32:
-      return convert<uint32_t, float>(tensor);
+      return convert<uint32_t, float>(tensor, out.data());
     case DType::kBF16:
-      return convert<uint16_t, bfloat16>(tensor);
+      return convert<uint16_t, bfloat16>(tensor, out.data());
     case DType::kF16:
-      return convert<uint16_t, float16>(tensor);
+      return convert<uint16_t, float16>(tensor, out.data());
     case DType::kF64:
-      return convert<uint64_t, double>(tensor);
+      return convert<uint64_t, double>(tensor, out.data());
     default:
       fail(Fault::kBug, "tensor ", quote(tensor.name), " of ", name_of(tensor.dtype),
            " was read as f32");
@@ -226,43 +236,47 @@ SafeTensors SafeTensors::open(const std::string& path) {
 }
 
 SafeTensors SafeTensors::parse(std::string name, std::vector<std::byte> bytes) {
-  SafeTensors file;
-  file.name_ = std::move(name);
-  file.bytes_ = std::move(bytes);
-  const std::span<const std::byte> all = file.bytes_;
+  const auto kept = keep(std::move(bytes));
+  return SafeTensors(std::move(name), kept, *kept);
+}
 
+SafeTensors SafeTensors::parse(std::string name, SecretBytes bytes) {
+  const auto kept = keep(std::move(bytes));
+  return SafeTensors(std::move(name), kept, *kept);
+}
+
+SafeTensors::SafeTensors(std::string name, std::shared_ptr<const void> owner,
+                         std::span<const std::byte> all)
+    : name_(std::move(name)), bytes_(std::move(owner)) {
   uint64_t header_bytes = 0;
   if (all.size() < sizeof header_bytes)
-    fail(Fault::kInput, file.name_, ": not a safetensors file: ", all.size(),
+    fail(Fault::kInput, name_, ": not a safetensors file: ", all.size(),
          " bytes, expected at least 8");
   std::memcpy(&header_bytes, all.data(), sizeof header_bytes);
   if (header_bytes == 0 || header_bytes > kMaxHeaderBytes)
-    fail(Fault::kInput, file.name_, ": not a safetensors file: a header of ", header_bytes,
+    fail(Fault::kInput, name_, ": not a safetensors file: a header of ", header_bytes,
          " bytes, expected 1 to ", kMaxHeaderBytes);
   if (header_bytes > all.size() - sizeof header_bytes)
-    fail(Fault::kInput, file.name_, ": cut off, or not a safetensors file: a header of ",
-         header_bytes, " bytes in a file of ", all.size());
+    fail(Fault::kInput, name_, ": cut off, or not a safetensors file: a header of ", header_bytes,
+         " bytes in a file of ", all.size());
   const auto header_text = text_of(all.subspan(sizeof header_bytes, header_bytes));
   const auto data = all.subspan(sizeof header_bytes + header_bytes);
-  if (header_text.front() != '{')
-    fail(Fault::kInput, file.name_, ": the header does not begin with {");
+  if (header_text.front() != '{') fail(Fault::kInput, name_, ": the header does not begin with {");
 
   try {
-    const Json header = parse_json(file.name_, header_text);
+    const Json header = parse_json(name_, header_text);
     for (const auto& [key, entry] : header.items()) {
       if (key == kMetadataKey) {
-        file.metadata_ = read_metadata(file.name_, entry);
+        metadata_ = read_metadata(name_, entry);
       } else {
-        file.tensors_.push_back(EntryReader(file.name_, key, data).read(entry));
+        tensors_.push_back(EntryReader(name_, key, data).read(entry));
       }
     }
-    check_cover(file.name_, file.tensors_, data);
-    for (size_t i = 0; i < file.tensors_.size(); ++i) file.index_.emplace(file.tensors_[i].name, i);
+    check_cover(name_, tensors_, data);
+    for (size_t i = 0; i < tensors_.size(); ++i) index_.emplace(tensors_[i].name, i);
   } catch (const std::bad_alloc&) {
-    fail(Fault::kMemory, file.name_, ": out of memory reading a header of ", header_bytes,
-         " bytes");
+    fail(Fault::kMemory, name_, ": out of memory reading a header of ", header_bytes, " bytes");
   }
-  return file;
 }
 
 const TensorInfo* SafeTensors::find(std::string_view tensor) const {
@@ -270,8 +284,10 @@ const TensorInfo* SafeTensors::find(std::string_view tensor) const {
   return found == index_.end() ? nullptr : &tensors_[found->second];
 }
 
-std::vector<std::byte> safetensors_bytes(std::span<const TensorEntry> tensors,
-                                         const Metadata& metadata) {
+namespace {
+
+template <class Bytes>
+Bytes file_bytes(std::span<const TensorEntry> tensors, const Metadata& metadata) {
   Json header = Json::object();
   if (!metadata.empty()) header[kMetadataKey] = metadata;
   std::set<std::string_view> names;
@@ -291,7 +307,7 @@ std::vector<std::byte> safetensors_bytes(std::span<const TensorEntry> tensors,
   text.resize((text.size() + 7) / 8 * 8, ' ');
 
   const uint64_t header_bytes = text.size();
-  std::vector<std::byte> bytes;
+  Bytes bytes;
   bytes.reserve(sizeof header_bytes + header_bytes + end);
   const auto append = [&](const void* from, size_t count) {
     const auto* first = static_cast<const std::byte*>(from);
@@ -302,6 +318,18 @@ std::vector<std::byte> safetensors_bytes(std::span<const TensorEntry> tensors,
   for (const TensorEntry& t : tensors)
     append(t.data.data, static_cast<size_t>(t.data.size) * size_of(t.data.dtype));
   return bytes;
+}
+
+}  // namespace
+
+std::vector<std::byte> safetensors_bytes(std::span<const TensorEntry> tensors,
+                                         const Metadata& metadata) {
+  return file_bytes<std::vector<std::byte>>(tensors, metadata);
+}
+
+SecretBytes safetensors_secret_bytes(std::span<const TensorEntry> tensors,
+                                     const Metadata& metadata) {
+  return file_bytes<SecretBytes>(tensors, metadata);
 }
 
 void write_safetensors(const std::string& path, std::span<const TensorEntry> tensors,

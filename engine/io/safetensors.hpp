@@ -11,12 +11,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
+#include "engine/io/secret_bytes.hpp"
 #include "kernels/runtime/view.hpp"
 
 namespace passnorm {
@@ -40,6 +42,8 @@ int64_t count_nonfinite(const TensorInfo& tensor);
 /// The elements of a floating tensor (f32, bf16, f16, f64) as f32; f64 is rounded to nearest. kBug
 /// for integers.
 std::vector<float> to_f32(const TensorInfo& tensor);
+/// Into out, of size() elements.
+void to_f32(const TensorInfo& tensor, std::span<float> out);
 
 /// The tensors of a file, read whole and checked before the first is handed out. A file that breaks
 /// any rule of the format is refused with Error(kInput): one line with the file, the tensor and the
@@ -49,6 +53,9 @@ class SafeTensors {
   static SafeTensors open(const std::string& path);
   /// The bytes of a file; `name` stands in error messages.
   static SafeTensors parse(std::string name, std::vector<std::byte> bytes);
+  /// The same for a secret: its tensors stay in wiped memory. The header does not: a secret is
+  /// never a name or metadata.
+  static SafeTensors parse(std::string name, SecretBytes bytes);
 
   SafeTensors(SafeTensors&&) = default;
   SafeTensors& operator=(SafeTensors&&) = default;
@@ -62,10 +69,10 @@ class SafeTensors {
   const Metadata& metadata() const { return metadata_; }
 
  private:
-  SafeTensors() = default;
+  SafeTensors(std::string name, std::shared_ptr<const void> owner, std::span<const std::byte> all);
 
   std::string name_;
-  std::vector<std::byte> bytes_;
+  std::shared_ptr<const void> bytes_;  ///< the vector that tensors_ lie in
   std::vector<TensorInfo> tensors_;
   std::unordered_map<std::string_view, size_t> index_;  ///< keys are the names in tensors_
   Metadata metadata_;
@@ -83,6 +90,10 @@ struct TensorEntry {
 /// are not empty, unique and UTF-8.
 std::vector<std::byte> safetensors_bytes(std::span<const TensorEntry> tensors,
                                          const Metadata& metadata = {});
+
+/// The same in wiped memory, for a passport.
+SecretBytes safetensors_secret_bytes(std::span<const TensorEntry> tensors,
+                                     const Metadata& metadata = {});
 
 /// write_file_atomic of safetensors_bytes, mode 0644.
 void write_safetensors(const std::string& path, std::span<const TensorEntry> tensors,

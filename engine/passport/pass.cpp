@@ -20,17 +20,18 @@ OpenPassport::OpenPassport(Stream& stream, const Passport& passport, std::span<c
   if (passport.sites().size() != sites.size())
     fail(Fault::kInput, "the passport is for ", passport.sites().size(), " sites, the network has ",
          sites.size());
-  std::vector<int8_t> bits;
+  SecretVector<int8_t> bits;
   for (size_t i = 0; i < sites.size(); ++i) {
     const SitePassport& p = passport.sites()[i];
     const kernels::ConvGeometry& g = sites[i].geometry;
     if (!(p.site == sites[i]))
       fail(Fault::kInput, "the passport's site ", i + 1, " is ", description(p.site),
            "; the network's is ", description(sites[i]));
-    const Tensor digest = Tensor::empty(stream, {2, g.window()});
+    const Tensor digest = Tensor::secret(stream, {2, g.window()});
     for (const auto* key : {&p.scale_key, &p.shift_key}) {
-      const Tensor file = Tensor::from<float>(stream, {g.c, g.h, g.w}, *key);
-      const Tensor image = Tensor::empty(stream, {g.h, g.w, g.c});
+      const Tensor file = Tensor::secret(stream, {g.c, g.h, g.w});
+      file.copy_from<float>(stream, *key);
+      const Tensor image = Tensor::secret(stream, {g.h, g.w, g.c});
       const Tensor row = digest.slice(key == &p.scale_key ? 0 : g.window(), {g.window()});
       dispatch(stream, [&](auto& s) {
         kernels::to_channels_last(
@@ -41,7 +42,8 @@ OpenPassport::OpenPassport(Stream& stream, const Passport& passport, std::span<c
     digests_.push_back({digest, Lanes::only(Branch::kPassport), nullptr});
     bits.insert(bits.end(), p.bits.begin(), p.bits.end());
   }
-  bits_ = Tensor::from<int8_t>(stream, {static_cast<int64_t>(bits.size())}, bits);
+  bits_ = Tensor::secret(stream, {static_cast<int64_t>(bits.size())}, DType::kI8);
+  bits_.copy_from<int8_t>(stream, bits);
 }
 
 }  // namespace passnorm

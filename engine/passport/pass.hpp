@@ -8,7 +8,8 @@ namespace passnorm {
 
 enum class Mode { kTrain, kEvaluate };
 
-/// A passport opened on a device for the sites of one model: digests and bits, no keys.
+/// A passport opened on a device for the sites of one model: digests and bits, no keys. Both are
+/// wiped when the last copy goes.
 class OpenPassport {
  public:
   /// sites: the model's, in its order. Error(kInput) when the passport is for other sites.

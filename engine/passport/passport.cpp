@@ -13,16 +13,16 @@ constexpr std::string_view kFreeBitsDomain = "passnorm random bits v1";
 
 int64_t key_size(const Site& site) { return site.geometry.h * site.geometry.w * site.geometry.c; }
 
-std::vector<float> random_key(const Secret32& seed, std::string_view role, const Site& site) {
-  const std::vector<uint32_t> words =
+SecretVector<float> random_key(const Secret32& seed, std::string_view role, const Site& site) {
+  const SecretVector<uint32_t> words =
       keyed_stream_u32(seed, "passnorm key v1", concat(role, "/", site.name), key_size(site));
-  std::vector<float> key(words.size());
+  SecretVector<float> key(words.size());
   for (size_t i = 0; i < key.size(); ++i) key[i] = static_cast<float>(words[i] >> 8) * 0x1p-23f - 1;
   return key;
 }
 
-std::vector<int8_t> signs(const std::vector<uint8_t>& bits) {
-  std::vector<int8_t> out(bits.size());
+SecretVector<int8_t> signs(const SecretVector<uint8_t>& bits) {
+  SecretVector<int8_t> out(bits.size());
   for (size_t i = 0; i < bits.size(); ++i) out[i] = bits[i] ? 1 : -1;
   return out;
 }
@@ -46,11 +46,11 @@ std::vector<int8_t> ascii_bits(std::string_view text) {
   return bits;
 }
 
-std::vector<int8_t> Passport::derived_bits(const Secret32& material, const Site& site) const {
+SecretVector<int8_t> Passport::derived_bits(const Secret32& material, const Site& site) const {
   const int64_t c = site.channels();
   if (signature_.kind == Signature::Kind::kText)
     return signs(keyed_bits(material, kBitsDomain, {site.name, signature_.text}, c));
-  std::vector<int8_t> bits = signs(keyed_bits(material, kFreeBitsDomain, {site.name}, c));
+  SecretVector<int8_t> bits = signs(keyed_bits(material, kFreeBitsDomain, {site.name}, c));
   if (signature_.kind == Signature::Kind::kAscii) {
     const std::vector<int8_t> given = ascii_bits(signature_.text);
     if (given.size() > bits.size())
@@ -68,7 +68,7 @@ Secret32 Passport::material() const {
     hasher.add(s.site.name)
         .add(std::as_bytes(std::span(s.scale_key)))
         .add(std::as_bytes(std::span(s.shift_key)));
-  return Secret32(hasher.finish());
+  return hasher.finish_secret();
 }
 
 Passport Passport::random(std::span<const Site> sites, const Secret32& seed,
@@ -119,14 +119,14 @@ bool Passport::bits_bound() const {
   return true;
 }
 
-Passport Passport::with_bits(std::vector<std::vector<int8_t>> bits) const {
+Passport Passport::with_bits(const std::vector<std::vector<int8_t>>& bits) const {
   Passport p = *this;
   p.signature_ = {Signature::Kind::kFree, ""};
   PASSNORM_CHECK(bits.size() == sites_.size(), bits.size(), " sites of bits");
   for (size_t i = 0; i < bits.size(); ++i) {
     PASSNORM_CHECK(bits[i].size() == p.sites_[i].bits.size(), bits[i].size(), " bits for ",
                    p.sites_[i].site.name);
-    p.sites_[i].bits = std::move(bits[i]);
+    std::ranges::copy(bits[i], p.sites_[i].bits.begin());
   }
   return p;
 }

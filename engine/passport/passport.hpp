@@ -16,10 +16,12 @@
 //   in [C, H, W] order).
 #pragma once
 
+#include <functional>
 #include <optional>
 
 #include "engine/io/crypto.hpp"
 #include "engine/io/safetensors.hpp"
+#include "engine/io/seal.hpp"
 #include "engine/passport/scheme.hpp"
 
 namespace passnorm {
@@ -48,18 +50,21 @@ std::vector<int8_t> ascii_bits(std::string_view text);
 /// One site's secret.
 struct SitePassport {
   Site site;
-  std::vector<float> scale_key;  ///< [C, H, W], as in files
-  std::vector<float> shift_key;  ///< [C, H, W]
-  std::vector<int8_t> bits;      ///< [O] of -1 and +1
+  SecretVector<float> scale_key;  ///< [C, H, W], as in files
+  SecretVector<float> shift_key;  ///< [C, H, W]
+  SecretVector<int8_t> bits;      ///< [O] of -1 and +1
 };
 
 /// A tensor of the model that belongs to the owner: the gate and the passport lane's running
-/// statistics.
+/// statistics. In ordinary memory, as they are in the model.
 struct OwnedTensor {
   std::string name;
   std::vector<int64_t> shape;
   std::vector<float> values;
 };
+
+/// Asks for the passphrase of a sealed file, whose path it gets.
+using AskPassphrase = std::function<SecretText(const std::string& path)>;
 
 class Passport {
  public:
@@ -82,23 +87,35 @@ class Passport {
   /// them again.
   bool bits_bound() const;
   /// The same keys with other bits: free, whatever they were.
-  Passport with_bits(std::vector<std::vector<int8_t>> bits) const;
+  Passport with_bits(const std::vector<std::vector<int8_t>>& bits) const;
 
   /// What the model needs beside the released file; saved with the keys.
   std::vector<OwnedTensor> lane_state;
   /// Scheme of the network it was made for.
   std::string scheme = "none";
 
-  /// A safetensors file, mode 0600: `site`.skey and .key [1, C, H, W] (scale and shift, the
-  /// references' names), .b [O].
-  void save(const std::string& path) const;
-  /// Error(kInput) for a file that is no passport, Error(kSecret) when others can read it.
-  static Passport load(const std::string& path);
+  /// The bytes of a safetensors file: `site`.skey and .key f32 [1, C, H, W] (scale and shift, the
+  /// references' names), .b i8 [O] for every site, the tensors of lane_state, and for random keys
+  /// "seed" u8 [32].
+  SecretBytes bytes() const;
+  /// Error(kInput) that starts with `name` for bytes that are no passport.
+  static Passport parse(const std::string& name, SecretBytes bytes);
+
+  /// bytes(), sealed when there is a passphrase; mode 0600 from the first byte on. A link in the
+  /// place of the file is replaced, not followed.
+  void save(const std::string& path, const SecretText* passphrase = nullptr,
+            SealCost cost = {}) const;
+  /// Follows links. Error(kInput) for a file that is no passport. Error(kSecret) for a plain one
+  /// whose mode lets others at it, even to change it, and for a sealed one when there is nobody to
+  /// ask or the passphrase is wrong. A sealed file may be seen by others: that is what the seal is
+  /// for (copies on mail, backups, shares), and its changes show. The file's owner may be another
+  /// user, as when root opens it in a container.
+  static Passport load(const std::string& path, const AskPassphrase& ask = {});
 
  private:
   explicit Passport(const Secret32& seed) : seed_(seed) {}
   Secret32 material() const;
-  std::vector<int8_t> derived_bits(const Secret32& material, const Site& site) const;
+  SecretVector<int8_t> derived_bits(const Secret32& material, const Site& site) const;
 
   std::vector<SitePassport> sites_;
   Source source_ = Source::kRandom;

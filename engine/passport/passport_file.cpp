@@ -13,6 +13,8 @@ namespace passnorm {
 namespace {
 
 constexpr size_t kMaxName = 200;
+constexpr uint64_t kMaxFileBytes = uint64_t{4} << 30;
+constexpr std::string_view kSeed = "seed";
 constexpr std::string_view kFormat = "passnorm.passport/1";
 constexpr std::array<std::string_view, 4> kSignatureKinds = {"text", "ascii", "random", "free"};
 constexpr std::array<Passport::Source, 4> kSources = {
@@ -85,7 +87,7 @@ const TensorInfo& tensor(const SafeTensors& file, const std::string& name, DType
 
 }  // namespace
 
-void Passport::save(const std::string& path) const {
+SecretBytes Passport::bytes() const {
   std::vector<TensorEntry> entries;
   Json sites = Json::array();
   for (const SitePassport& s : sites_) {
@@ -95,39 +97,63 @@ void Passport::save(const std::string& path) const {
     entries.push_back({s.site.name + ".b", {s.site.channels()}, std::span(s.bits)});
   }
   for (const OwnedTensor& t : lane_state) entries.push_back({t.name, t.shape, std::span(t.values)});
-  Metadata metadata{
+  // A tensor and not metadata: JSON passes through memory that nobody wipes.
+  if (source_ == Source::kRandom)
+    entries.push_back({std::string(kSeed), {32}, std::span<const uint8_t>(seed_.bytes())});
+  const Metadata metadata{
       {"format", std::string(kFormat)},
       {"scheme", scheme},
-      {"sites", dump_json(path, sites)},
+      {"sites", dump_json("passport", sites)},
       {"source", std::string(name_of(source_))},
       {"signature_kind", std::string(kSignatureKinds.at(static_cast<size_t>(signature_.kind)))},
       {"signature", signature_.text}};
-  if (source_ == Source::kRandom) metadata["seed"] = to_hex(seed_.bytes());
-  std::vector<std::byte> bytes = safetensors_bytes(entries, metadata);
-  write_file_atomic(path, bytes, {.mode = 0600});
-  wipe({reinterpret_cast<uint8_t*>(bytes.data()), bytes.size()});
+  return safetensors_secret_bytes(entries, metadata);
 }
 
-Passport Passport::load(const std::string& path) {
-  const SafeTensors file = SafeTensors::open(path);
+void Passport::save(const std::string& path, const SecretText* passphrase, SealCost cost) const {
+  const SecretBytes plain = bytes();
+  if (passphrase)
+    write_file_atomic(path, seal(plain, *passphrase, cost), {.mode = 0600});
+  else
+    write_file_atomic(path, plain, {.mode = 0600});
+}
+
+Passport Passport::load(const std::string& path, const AskPassphrase& ask) {
+  SecretFile file = read_secret_file(path, kMaxFileBytes);
+  if (!is_sealed(file.bytes)) {
+    Passport passport = parse(path, std::move(file.bytes));  // what it is comes before its mode
+    if (file.shared)
+      fail(Fault::kSecret, path, ": others can read or change this secret; run: chmod 600 ", path);
+    return passport;
+  }
+  if (!ask)
+    fail(Fault::kSecret, path, ": is sealed with a passphrase, and there is nobody to ask for it");
+  return parse(path, unseal(path, file.bytes, ask(path)));
+}
+
+Passport Passport::parse(const std::string& name, SecretBytes bytes) {
+  const SafeTensors file = SafeTensors::parse(name, std::move(bytes));
   if (const std::string& format = required(file, "format"); format != kFormat)
-    fail(Fault::kInput, path, ": is a ", quote(format), " file; a \"", kFormat,
+    fail(Fault::kInput, name, ": is a ", quote(format), " file; a \"", kFormat,
          "\" file was expected");
-  if (others_can_read(path))
-    fail(Fault::kSecret, path, ": others can read this secret; run: chmod 600 ", path);
 
   const std::string& source_name = required(file, "source");
   const std::string& kind_name = required(file, "signature_kind");
   const auto source = std::ranges::find(kSources, source_name, [](Source s) { return name_of(s); });
   const auto kind = std::ranges::find(kSignatureKinds, kind_name);
   if (source == kSources.end())
-    fail(Fault::kInput, path, ": unknown passport source ", quote(source_name));
+    fail(Fault::kInput, name, ": unknown passport source ", quote(source_name));
   if (kind == kSignatureKinds.end())
-    fail(Fault::kInput, path, ": unknown signature kind ", quote(kind_name));
+    fail(Fault::kInput, name, ": unknown signature kind ", quote(kind_name));
 
-  std::vector<uint8_t> seed(32, 0);
-  if (*source == Source::kRandom) seed = from_hex(path + ": seed", required(file, "seed"), 32);
-  Passport p{Secret32(std::span<const uint8_t, 32>(seed.data(), 32))};
+  std::set<std::string, std::less<>> used;
+  Passport p{Secret32(std::array<uint8_t, 32>{})};
+  if (*source == Source::kRandom) {
+    const TensorInfo& seed = tensor(file, std::string(kSeed), DType::kU8, {32});
+    p.seed_ = Secret32(std::span<const uint8_t, 32>(
+        reinterpret_cast<const uint8_t*>(seed.data.data()), seed.data.size()));
+    used.insert(seed.name);
+  }
   p.source_ = *source;
   p.signature_ = {static_cast<Signature::Kind>(kind - kSignatureKinds.begin()),
                   required(file, "signature")};
@@ -135,27 +161,28 @@ Passport Passport::load(const std::string& path) {
     p.scheme = passnorm::scheme(required(file, "scheme")).name;
   } catch (const Error& e) {
     if (e.fault() != Fault::kUsage) throw;
-    fail(Fault::kInput, path, ": ", e.what());
+    fail(Fault::kInput, name, ": ", e.what());
   }
 
-  const Json sites = parse_json(path + ": metadata \"sites\"", required(file, "sites"));
+  const Json sites = parse_json(name + ": metadata \"sites\"", required(file, "sites"));
   if (!sites.is_array() || sites.empty())
-    fail(Fault::kInput, path, ": the passport names no sites");
-  std::set<std::string, std::less<>> used;
+    fail(Fault::kInput, name, ": the passport names no sites");
   for (const Json& json : sites) {
     SitePassport s{.site = site_of(file, json), .scale_key = {}, .shift_key = {}, .bits = {}};
     if (used.contains(s.site.name + ".b"))
-      fail(Fault::kInput, path, ": site ", s.site.name, " stands twice in the passport");
+      fail(Fault::kInput, name, ": site ", s.site.name, " stands twice in the passport");
     const TensorInfo& scale = tensor(file, s.site.name + ".skey", DType::kF32, key_shape(s.site));
     const TensorInfo& shift = tensor(file, s.site.name + ".key", DType::kF32, key_shape(s.site));
     const TensorInfo& bits = tensor(file, s.site.name + ".b", DType::kI8, {s.site.channels()});
-    s.scale_key = to_f32(scale);
-    s.shift_key = to_f32(shift);
+    s.scale_key.resize(static_cast<size_t>(scale.size()));
+    s.shift_key.resize(static_cast<size_t>(shift.size()));
+    to_f32(scale, s.scale_key);
+    to_f32(shift, s.shift_key);
     s.bits.resize(bits.data.size());
     std::memcpy(s.bits.data(), bits.data.data(), bits.data.size());
     for (const int8_t bit : s.bits)
       if (bit != 1 && bit != -1)
-        fail(Fault::kInput, path, ": tensor ", bits.name, " holds ", static_cast<int>(bit),
+        fail(Fault::kInput, name, ": tensor ", bits.name, " holds ", static_cast<int>(bit),
              "; bits are -1 or 1");
     for (const TensorInfo* t : {&scale, &shift, &bits}) used.insert(t->name);
     p.sites_.push_back(std::move(s));

@@ -8,10 +8,14 @@ struct Tensor::Storage {
   std::shared_ptr<MemoryPool> pool;
   void* data;
   size_t bytes;
+  bool secret = false;
 
   Storage(std::shared_ptr<MemoryPool> p, size_t n)
       : pool(std::move(p)), data(pool->allocate(n)), bytes(n) {}
-  ~Storage() { pool->release(data, bytes); }
+  ~Storage() {
+    if (secret) explicit_bzero(data, bytes);
+    pool->release(data, bytes);
+  }
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
 };
@@ -22,6 +26,12 @@ Tensor Tensor::empty(Stream& stream, const Shape& shape, DType dtype) {
   t.dtype_ = dtype;
   t.storage_ = std::make_shared<Storage>(stream.memory(),
                                          static_cast<size_t>(shape.size()) * size_of(dtype));
+  return t;
+}
+
+Tensor Tensor::secret(Stream& stream, const Shape& shape, DType dtype) {
+  Tensor t = empty(stream, shape, dtype);
+  t.storage_->secret = true;
   return t;
 }
 

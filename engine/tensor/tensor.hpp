@@ -18,6 +18,8 @@ class Tensor {
 
   /// Undefined elements.
   static Tensor empty(Stream& stream, const Shape& shape, DType dtype = DType::kF32);
+  /// The same, wiped when the last handle goes: for what a secret can be read from.
+  static Tensor secret(Stream& stream, const Shape& shape, DType dtype = DType::kF32);
   static Tensor zeros(Stream& stream, const Shape& shape, DType dtype = DType::kF32);
   template <class T>
   static Tensor from(Stream& stream, const Shape& shape, std::span<const T> elements) {

@@ -82,13 +82,11 @@ TEST(Crypto, AHashIsFinishedOnce) {
 }
 
 TEST(Crypto, KeyedBits) {
-  const std::vector<uint8_t> bits =
-      keyed_bits(Secret32(kKeyBytes), "passnorm-test/bits", {"conv1"}, 1100);
+  const auto bits = keyed_bits(Secret32(kKeyBytes), "passnorm-test/bits", {"conv1"}, 1100);
   ASSERT_EQ(bits.size(), 1100u);
   EXPECT_EQ(to_hex(blake2b256(std::as_bytes(std::span(bits)))),
             "67e28107d54fcf48876f0f83e9c35fda80ed57e6e24f064ad63d9edc5ec92e17");
-  const std::vector<uint8_t> fewer =
-      keyed_bits(Secret32(kKeyBytes), "passnorm-test/bits", {"conv1"}, 513);
+  const auto fewer = keyed_bits(Secret32(kKeyBytes), "passnorm-test/bits", {"conv1"}, 513);
   EXPECT_TRUE(std::ranges::equal(fewer, std::span(bits).first(513)));
   EXPECT_TRUE(keyed_bits(Secret32(kKeyBytes), "passnorm-test/bits", {"conv1"}, 0).empty());
   EXPECT_NE(keyed_bits(Secret32(kKeyBytes), "passnorm-test/bits", {"conv2"}, 1100), bits);

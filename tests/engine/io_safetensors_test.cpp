@@ -241,7 +241,7 @@ TEST(SafeTensors, NoCutAndNoFlippedBitCrashes) {
       {{"k", "v"}});
   for (size_t size = 0; size < good.size(); ++size)
     refusal(Fault::kInput, [&] {
-      SafeTensors::parse("t", {good.begin(), good.begin() + static_cast<int64_t>(size)});
+      SafeTensors::parse("t", std::vector(good.begin(), good.begin() + static_cast<int64_t>(size)));
     });
   int accepted = 0;
   for (size_t bit = 0; bit < 8 * good.size(); ++bit) {

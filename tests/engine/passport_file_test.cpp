@@ -134,9 +134,16 @@ const Spoilt kSpoilt[] = {
     {"no_signature", "\"signature\"", [](Parts& p) { p.metadata.erase("signature"); }},
     {"no_scheme", "\"scheme\"", [](Parts& p) { p.metadata.erase("scheme"); }},
     {"unknown_scheme", "unknown scheme", [](Parts& p) { p.metadata["scheme"] = "pan\x7f"; }},
-    {"no_seed", "\"seed\"", [](Parts& p) { p.metadata.erase("seed"); }},
-    {"short_seed", "64 hexadecimal", [](Parts& p) { p.metadata["seed"].pop_back(); }},
-    {"seed_not_hexadecimal", "64 hexadecimal", [](Parts& p) { p.metadata["seed"][5] = 'g'; }},
+    {"no_seed", "no tensor \"seed\"", [](Parts& p) { p.tensors.erase("seed"); }},
+    {"short_seed", "tensor seed has another type or shape",
+     [](Parts& p) {
+       p.tensors["seed"].shape = {31};
+       p.tensors["seed"].bytes.pop_back();
+     }},
+    {"seed_of_other_type", "tensor seed has another type",
+     [](Parts& p) { p.tensors["seed"].dtype = DType::kI8; }},
+    {"seed_of_given_keys", "tensor seed has another type",
+     [](Parts& p) { p.metadata["source"] = "given"; }},
     {"no_sites", "\"sites\"", [](Parts& p) { p.metadata.erase("sites"), p.sites = nullptr; }},
     {"sites_not_json", "not valid JSON",
      [](Parts& p) { p.metadata["sites"] = "[{", p.sites = nullptr; }},

@@ -38,7 +38,7 @@ class Layer {
     if (!scheme.passport) return;
     const auto key = [&] {  // of one sign: raw scales and shifts of size 1
       const Values v = uniform(kH * kW * 2, tag++, 0.5, 2);
-      return std::vector<float>(v.begin(), v.end());
+      return SecretVector<float>(v.begin(), v.end());
     };
     open_.emplace(stream_,
                   Passport::from_keys({{site_, key(), key(), {}}}, Passport::Source::kGiven,

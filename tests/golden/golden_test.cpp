@@ -63,8 +63,11 @@ Passport filled_passport(const std::vector<Site>& sites) {
   std::vector<SitePassport> out;
   for (const Site& site : sites) {
     const int64_t n = site.geometry.c * site.geometry.h * site.geometry.w;
-    SitePassport p{
-        site, as_floats(fill(site.name + ".skey", n)), as_floats(fill(site.name + ".key", n)), {}};
+    const auto key = [&](const char* role) {
+      const std::vector<double> v = fill(site.name + role, n);
+      return SecretVector<float>(v.begin(), v.end());
+    };
+    SitePassport p{site, key(".skey"), key(".key"), {}};
     for (const double b : fill(site.name + ".b", site.channels())) p.bits.push_back(b > 0 ? 1 : -1);
     out.push_back(std::move(p));
   }
@@ -249,7 +252,7 @@ void run_image_keys(const Json& golden) {
     const kernels::ConvGeometry& g = p.site.geometry;
     EXPECT_EQ(expected.at("shape").get<std::vector<int64_t>>(),
               (std::vector<int64_t>{1, g.c, g.h, g.w}));
-    const auto sum = [](const std::vector<float>& v) {
+    const auto sum = [](std::span<const float> v) {
       return std::accumulate(v.begin(), v.end(), 0.0);
     };
     expect_relative(sum(p.shift_key), expected.at("key_sum"), 2e-6, p.site.name + ".key");

@@ -52,7 +52,7 @@ Planes layer_input(Model& model, const Tensor& x, const std::string& layer) {
   return planes;
 }
 
-std::vector<std::vector<float>> channels_of(const std::vector<float>& key, int64_t channels) {
+std::vector<std::vector<float>> channels_of(std::span<const float> key, int64_t channels) {
   const size_t plane = key.size() / static_cast<size_t>(channels);
   std::vector<std::vector<float>> out;
   for (size_t at = 0; at < key.size(); at += plane)

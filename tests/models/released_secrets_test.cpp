@@ -38,8 +38,8 @@ void add_encodings(std::vector<Needle>& needles, const std::string& what, const 
     needles.push_back({concat(what, " in base64 from byte ", phase), base64(raw.substr(phase))});
 }
 
-template <class T>
-std::string raw(const std::vector<T>& values) {
+template <class T, class A>
+std::string raw(const std::vector<T, A>& values) {
   return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)};
 }
 
@@ -61,7 +61,7 @@ void add_numbers(std::vector<Needle>& needles, const std::string& what,
 }
 
 void add_bits(std::vector<Needle>& needles, const std::string& what,
-              const std::vector<int8_t>& bits) {
+              const SecretVector<int8_t>& bits) {
   ASSERT_GE(bits.size(), 32u);
   std::string digits, bytes, most(bits.size() / 8, '\0'), least = most;
   std::vector<float> numbers;

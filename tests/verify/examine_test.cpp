@@ -215,7 +215,7 @@ TEST(Examine, AnAlteredPassportIsNotBound) {
     EXPECT_EQ(c.verdict, Verdict::kInconclusive) << tensor;
   }
   EXPECT_FALSE(altered("", "signature").bits_bound());
-  EXPECT_FALSE(altered("", "seed").bits_bound());
+  EXPECT_FALSE(altered("seed").bits_bound());
 }
 
 TEST(Examine, GivenKeysBindTheirBitsByTheirBytes) {
