@@ -29,13 +29,14 @@ struct ConvGeometry {
   bool operator==(const ConvGeometry&) const = default;
 };
 
-/// y = conv(x, w) + bias
+/// y = conv(x, w) + bias, or relu of it
 struct ConvForward {
   ConvGeometry geometry;
   ConstView x;       ///< [N, H, W, C]
   ConstView w;       ///< [O, KH, KW, C]
   ConstView bias{};  ///< [O] or empty
   View y;            ///< [N, OH, OW, O]
+  bool relu = false;
 };
 void conv_forward(CpuStream& stream, const ConvForward& a);
 

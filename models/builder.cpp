@@ -48,22 +48,25 @@ Builder::Built Builder::conv_norm(const std::string& name, const Extent& in, int
     fail(e.fault(), name, ": ", e.what());
   }
   ParameterSet& set = model_.parameters_;
-  Convolution convolution(set, name + ".conv", g);
-  if (carries_passport(name)) {
-    model_.layers_.push_back(
-        {name, convolution, PassportNorm::at_site(set, name, spec, *options.plan.scheme, offset_)});
-    model_.passport_layers_.push_back(&model_.layers_.back());
-    model_.sites_.push_back({name, g});
-    offset_ += 2 * outputs;
-  } else {
+  ConvNorm& layer = model_.layers_.emplace_back(
+      ConvNorm{name, Convolution(set, name + ".conv", g, options.folded), {}});
+  const bool site = carries_passport(name);
+  if (!options.folded && site) {
+    layer.norm = PassportNorm::at_site(set, name, spec, *options.plan.scheme, offset_);
+  } else if (!options.folded) {
     const Scheme& scheme = *options.plan.scheme;
     const auto& affine = options.affine_layers;
     const bool learned = spec.kind != kernels::NormKind::kInstance ||
                          (affine ? std::ranges::find(*affine, name) != affine->end()
                                  : scheme.passport && scheme.public_lane);
-    model_.layers_.push_back({name, convolution, PassportNorm::ordinary(set, name, spec, learned)});
+    layer.norm = PassportNorm::ordinary(set, name, spec, learned);
   }
-  return {&model_.layers_.back(), {g.oh(), g.ow(), outputs}};
+  if (site) {
+    model_.passport_layers_.push_back(&layer);
+    model_.sites_.push_back({name, g});
+    offset_ += 2 * outputs;
+  }
+  return {&layer, {g.oh(), g.ow(), outputs}};
 }
 
 void Builder::finish() {

@@ -26,7 +26,7 @@ class Builder {
     const ConvNorm* layer;
     Extent out;
   };
-  /// Square kernel, without bias.
+  /// Square kernel, with a bias in a folded network only.
   Built conv_norm(const std::string& name, const Extent& in, int64_t outputs, int64_t kernel,
                   int64_t stride, int64_t pad);
 

@@ -32,7 +32,16 @@ std::string_view name_of(kernels::NormKind kind) {
 
 Var ConvNorm::forward(Pass& pass, const Var& x, kernels::NormActivation activation,
                       const Var& residual) const {
-  return norm.forward(pass, convolution.forward(pass.tape, x), residual, activation);
+  if (norm) return norm->forward(pass, convolution.forward(pass.tape, x), residual, activation);
+  if (pass.mode == Mode::kTrain)
+    fail(Fault::kUsage,
+         "a folded network cannot be trained: it has no normalisation; train the network that it "
+         "was made from");
+  const bool relu_first = activation == kernels::NormActivation::kReluThenAdd ||
+                          (activation == kernels::NormActivation::kRelu && !residual.value);
+  const Var y = convolution.forward(pass.tape, x, relu_first);
+  if (!residual.value) return y;
+  return ops::add(pass.tape, y, residual, activation == kernels::NormActivation::kRelu);
 }
 
 Var Model::run_layer(Pass& pass, const ConvNorm& layer, const Var& x,
@@ -43,12 +52,14 @@ Var Model::run_layer(Pass& pass, const ConvNorm& layer, const Var& x,
 
 Var Model::forward(Pass& pass, const Var& x) {
   if (x.lanes.has(Branch::kPassport) && !sites_.empty()) {
+    if (options_.folded)
+      fail(Fault::kUsage, "a folded network has no passport branch, only sites to read");
     if (!pass.passport) fail(Fault::kSecret, "the passport branch needs the owner's passport");
     pass.raw = read(pass.tape, *pass.passport);
     std::vector<ops::GateSite> gates;
     for (const ConvNorm* layer : passport_layers_) {
-      const Parameter *in = layer->norm.gate_in(), *out = layer->norm.gate_out();
-      gates.push_back({layer->norm.spec().channels, in ? in->var : Var{}, out ? out->var : Var{}});
+      const Parameter *in = layer->norm->gate_in(), *out = layer->norm->gate_out();
+      gates.push_back({layer->norm->spec().channels, in ? in->var : Var{}, out ? out->var : Var{}});
     }
     pass.used = ops::gate(pass.tape, pass.raw, gates);
   }
@@ -76,6 +87,7 @@ std::vector<int64_t> Model::site_channels() const {
 }
 
 bool Model::has_branch(Branch branch) const {
+  if (options_.folded) return branch == Branch::kPublic;
   return branch == Branch::kPublic ? options_.plan.scheme->public_lane
                                    : options_.plan.scheme->passport;
 }

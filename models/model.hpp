@@ -16,6 +16,10 @@ struct ModelOptions {
   int64_t classes = 10;
   kernels::NormKind norm = kernels::NormKind::kBatch;
   PassportPlan plan = {};
+  /// Batch norm has become part of the convolutions (models/export.hpp): these have a bias, no
+  /// layer normalises. The public branch in evaluation mode is all that is left; sites can still be
+  /// read.
+  bool folded = false;
   /// The references' passport ResNets: ReLU also after the second convolution and the shortcut of a
   /// block.
   bool residual_relu = false;
@@ -32,12 +36,13 @@ struct ModelOptions {
 kernels::NormKind norm_kind(std::string_view name);
 std::string_view name_of(kernels::NormKind kind);
 
-/// A convolution without bias and its normalisation.
+/// A convolution without bias and its normalisation, or in a folded network one with a bias alone.
 struct ConvNorm {
   std::string name;
   Convolution convolution;
-  PassportNorm norm;
+  std::optional<PassportNorm> norm;
 
+  /// Error(kUsage) for a folded layer in training mode.
   Var forward(Pass& pass, const Var& x,
               kernels::NormActivation activation = kernels::NormActivation::kRelu,
               const Var& residual = {}) const;
@@ -67,6 +72,7 @@ class Model {
   const Architecture& architecture() const { return architecture_; }
   const ModelOptions& options() const { return options_; }
   Stream& stream() const { return *stream_; }
+  const std::shared_ptr<Stream>& shared_stream() const { return stream_; }
   /// The layers that carry a passport, in the order in which the model was built.
   const std::vector<Site>& sites() const { return sites_; }
   /// All layers that can.

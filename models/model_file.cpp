@@ -4,13 +4,13 @@
 #include <charconv>
 #include <cmath>
 
-#include "engine/io/safetensors.hpp"
 #include "engine/io/text.hpp"
 
 namespace passnorm::models {
 namespace {
 
 constexpr std::string_view kFormat = "passnorm.model/1";
+constexpr std::string_view kFolded = "folded";  // in the place of a norm's name
 
 const std::string& released_name(const TensorSpec& spec) {
   return spec.released_name.empty() ? spec.name : spec.released_name;
@@ -83,26 +83,41 @@ class MetadataReader {
 
 }  // namespace
 
-void save_released(const Model& model, const std::string& path,
-                   const InputNormalisation& normalisation) {
-  std::vector<TensorEntry> entries;
-  std::deque<std::vector<float>> kept;
+std::vector<NamedTensor> released_tensors(const Model& model) {
+  std::vector<NamedTensor> out;
   for_each_tensor(model, [&](const TensorSpec& spec, const Tensor& value) {
     if (spec.secret) return;
-    kept.push_back(to_file_order(spec, value.to_host(model.stream())));
-    if (!std::ranges::all_of(kept.back(), [](float v) { return std::isfinite(v); }))
-      fail(Fault::kNumerics, path, ": not written: ", spec.name, " holds NaN or infinite values");
-    entries.push_back({released_name(spec), file_shape(spec), std::span(kept.back())});
+    out.push_back({released_name(spec), file_shape(spec),
+                   to_file_order(spec, value.to_host(model.stream()))});
+    if (!std::ranges::all_of(out.back().values, [](float v) { return std::isfinite(v); }))
+      fail(Fault::kNumerics, "not written: ", spec.name, " holds NaN or infinite values");
   });
-  Metadata metadata{{"format", std::string(kFormat)},
-                    {"architecture", std::string(model.architecture().name)},
-                    {"classes", concat(model.options().classes)},
-                    {"norm", std::string(name_of(model.options().norm))},
-                    {"residual_relu", model.options().residual_relu ? "1" : "0"},
-                    {"mean", join(normalisation.mean)},
-                    {"std", join(normalisation.stddev)}};
-  if (!model.has_branch(Branch::kPublic)) metadata["affine"] = "passport";
+  return out;
+}
+
+Metadata released_metadata(const Model& model, const InputNormalisation& normalisation) {
+  return {{"architecture", std::string(model.architecture().name)},
+          {"classes", concat(model.options().classes)},
+          {"mean", join(normalisation.mean)},
+          {"std", join(normalisation.stddev)}};
+}
+
+void write_tensors(const std::string& path, std::span<const NamedTensor> tensors,
+                   const Metadata& metadata) {
+  std::vector<TensorEntry> entries;
+  for (const NamedTensor& t : tensors) entries.push_back({t.name, t.shape, std::span(t.values)});
   write_safetensors(path, entries, metadata);
+}
+
+void save_released(const Model& model, const std::string& path,
+                   const InputNormalisation& normalisation) {
+  const ModelOptions& options = model.options();
+  Metadata metadata = released_metadata(model, normalisation);
+  metadata["format"] = kFormat;
+  metadata["norm"] = options.folded ? kFolded : name_of(options.norm);
+  metadata["residual_relu"] = options.residual_relu ? "1" : "0";
+  if (!model.has_branch(Branch::kPublic)) metadata["affine"] = "passport";
+  write_tensors(path, released_tensors(model), metadata);
 }
 
 void take_lane_state(const Model& model, Passport& passport) {
@@ -142,7 +157,8 @@ LoadedModel load_released(const std::string& path, const Passport* passport,
   const Architecture* row = nullptr;
   try {
     row = &architecture(metadata.text("architecture"));
-    options.norm = norm_kind(metadata.text("norm"));
+    options.folded = metadata.text("norm") == kFolded;
+    if (!options.folded) options.norm = norm_kind(metadata.text("norm"));
   } catch (const Error& e) {
     if (e.fault() != Fault::kUsage) throw;
     fail(Fault::kInput, path, ": ", e.what());
@@ -150,6 +166,10 @@ LoadedModel load_released(const std::string& path, const Passport* passport,
   if (passport) {
     options.plan = {.scheme = &scheme(passport->scheme), .sites = {}};
     for (const SitePassport& s : passport->sites()) options.plan.sites.push_back(s.site.name);
+    if (options.folded && !options.plan.scheme->public_lane)
+      fail(Fault::kInput, path, ": is a folded network, and the passport is one of scheme ",
+           passport->scheme,
+           ", whose scales folding multiplies by themselves: their signs cannot be read from it");
     if (options.plan.scheme->public_lane != affine_ships)
       fail(Fault::kInput, path, ": the passport does not fit this model: it is one of scheme ",
            passport->scheme, affine_ships ? ", the model has a" : ", the model has no",

@@ -3,6 +3,7 @@
 // travels in the passport's file.
 #pragma once
 
+#include "engine/io/safetensors.hpp"
 #include "models/model.hpp"
 
 namespace passnorm::models {
@@ -13,9 +14,25 @@ struct InputNormalisation {
   std::vector<float> stddev;
 };
 
+/// A tensor as it stands in files.
+struct NamedTensor {
+  std::string name;
+  std::vector<int64_t> shape;
+  std::vector<float> values;
+};
+
+/// The tensors of the public branch under released names, in file order. Error(kNumerics) when one
+/// holds NaN or infinite values.
+std::vector<NamedTensor> released_tensors(const Model& model);
+/// Metadata that every form of the network has: architecture, classes, mean, std.
+Metadata released_metadata(const Model& model, const InputNormalisation& normalisation);
+void write_tensors(const std::string& path, std::span<const NamedTensor> tensors,
+                   const Metadata& metadata);
+
 /// A safetensors file: convolution weights [O, I, KH, KW], norm weights, running statistics,
 /// classifier; metadata with architecture, classes, norm and normalisation. deepipr-v1 has no
-/// affine at its sites: the passport ships with it.
+/// affine at its sites: the passport ships with it. A folded network has biases in place of norms,
+/// and "norm" is "folded".
 void save_released(const Model& model, const std::string& path,
                    const InputNormalisation& normalisation);
 
@@ -28,8 +45,9 @@ struct LoadedModel {
 };
 
 /// passport null: an ordinary network of the public branch. Else the passport's sites and scheme,
-/// with its lane state. Error(kInput) when a tensor is missing, unknown, of another shape, or not
-/// finite; Error(kSecret) when the model's scale and shift come from a passport and none is given.
+/// with its lane state; a folded network keeps the sites for reading. Error(kInput) when a tensor
+/// is missing, unknown, of another shape, or not finite; Error(kSecret) when the model's scale and
+/// shift come from a passport and none is given.
 LoadedModel load_released(const std::string& path, const Passport* passport,
                           std::shared_ptr<Stream> stream);
 

@@ -6,7 +6,8 @@
 
 namespace passnorm {
 
-Convolution::Convolution(ParameterSet& set, const std::string& name, const kernels::ConvGeometry& g)
+Convolution::Convolution(ParameterSet& set, const std::string& name, const kernels::ConvGeometry& g,
+                         bool bias)
     : geometry_(g),
       weight_(
           &set.add({.name = name + ".weight",
@@ -14,10 +15,12 @@ Convolution::Convolution(ParameterSet& set, const std::string& name, const kerne
                     .init = Init::normal(std::sqrt(2.0f / static_cast<float>(g.o * g.kh * g.kw))),
                     .layout = FileLayout::kConvolution})) {
   geometry_.n = 1;
+  if (bias) bias_ = &set.add({.name = name + ".bias", .shape = {g.o}, .init = Init::constant(0)});
 }
 
-Var Convolution::forward(Tape& tape, const Var& x) const {
-  return ops::convolution(tape, x, weight_->var, {}, geometry_.stride, geometry_.pad);
+Var Convolution::forward(Tape& tape, const Var& x, bool relu) const {
+  return ops::convolution(tape, x, weight_->var, bias_ ? bias_->var : Var{}, geometry_.stride,
+                          geometry_.pad, relu);
 }
 
 Linear::Linear(ParameterSet& set, const std::string& name, int64_t inputs, int64_t outputs,

@@ -9,17 +9,19 @@ namespace passnorm {
 /// A convolution as it stands in a model: the sizes of its input are fixed.
 class Convolution {
  public:
-  /// Weight `name`.weight ~ N(0, 2 / (O KH KW)) (fan out, as both references). geometry.n is
-  /// ignored.
-  Convolution(ParameterSet& set, const std::string& name, const kernels::ConvGeometry& geometry);
+  /// Weight `name`.weight ~ N(0, 2 / (O KH KW)) (fan out, as both references), and with bias
+  /// `name`.bias, zero. geometry.n is ignored.
+  Convolution(ParameterSet& set, const std::string& name, const kernels::ConvGeometry& geometry,
+              bool bias = false);
 
-  Var forward(Tape& tape, const Var& x) const;
+  Var forward(Tape& tape, const Var& x, bool relu = false) const;
   const Var& weight() const { return weight_->var; }
   const kernels::ConvGeometry& geometry() const { return geometry_; }
 
  private:
   kernels::ConvGeometry geometry_;
   Parameter* weight_;
+  Parameter* bias_ = nullptr;  ///< or none
 };
 
 /// y = x w^T + b; weight and bias ~ U(+-1 / sqrt(inputs)).

@@ -6,7 +6,7 @@
 namespace passnorm::ops {
 
 Var convolution(Tape& tape, const Var& x, const Var& w, const Var& bias, int64_t stride,
-                int64_t pad) {
+                int64_t pad, bool relu) {
   const Shape &xs = x.shape(), &ws = w.shape();
   PASSNORM_CHECK(xs.rank() == 4 && ws.rank() == 4 && xs[3] == ws[3], "x ", xs, ", w ", ws);
   const kernels::ConvGeometry g{.n = xs[0],
@@ -26,10 +26,15 @@ Var convolution(Tape& tape, const Var& x, const Var& w, const Var& bias, int64_t
                               .x = x.value.view(),
                               .w = w.value.view(),
                               .bias = bias.value.view(),
-                              .y = y.value.view()});
+                              .y = y.value.view(),
+                              .relu = relu});
   });
-  tape.record(y, [&stream, g, x, w, bias](const Tensor& dy) {
+  tape.record(y, [&stream, g, x, w, bias, mask = relu ? y.value : Tensor()](const Tensor& dresult) {
     dispatch(stream, [&](auto& s) {
+      const Tensor dy =
+          mask ? Tensor::empty(stream, mask.shape(), dresult.dtype()) : dresult;  // of the sum
+      if (mask)
+        kernels::relu_backward(s, {.y = mask.view(), .dy = dresult.view(), .dx = dy.view()});
       if (w.gradient || bias.gradient) {
         const GradientSink db = bias.gradient ? bias.sink(stream) : GradientSink{};
         // The kernel computes both; a frozen weight's gradient goes nowhere.

@@ -11,9 +11,10 @@
 
 namespace passnorm::ops {
 
-/// Cross-correlation of x [N, H, W, C] with w [O, KH, KW, C], plus bias [O] when it has a value.
+/// Cross-correlation of x [N, H, W, C] with w [O, KH, KW, C], plus bias [O] when it has a value;
+/// or relu of it.
 Var convolution(Tape& tape, const Var& x, const Var& w, const Var& bias, int64_t stride,
-                int64_t pad);
+                int64_t pad, bool relu = false);
 
 /// x w^T + bias: x [N, I], w [O, I], bias [O] when it has a value.
 Var linear(Tape& tape, const Var& x, const Var& w, const Var& bias);

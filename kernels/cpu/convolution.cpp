@@ -25,6 +25,7 @@ struct Problem {
   bool has_bias;
   DType bias;
   bool accumulate;
+  bool relu;
 
   std::vector<int64_t> key() const {
     return {static_cast<int64_t>(direction),
@@ -42,7 +43,8 @@ struct Problem {
             static_cast<int64_t>(y),
             has_bias,
             static_cast<int64_t>(bias),
-            accumulate};
+            accumulate,
+            relu};
   }
   std::string name() const {
     static constexpr const char* kNames[] = {"forward", "backward-data", "backward-weight"};
@@ -101,9 +103,14 @@ auto choose(const Problem& p, MakeDesc make_desc) {
        p.x == DType::kF32 ? "" : "; use f32");
 }
 
-dnnl::primitive_attr attributes() {
+dnnl::primitive_attr attributes(bool relu = false) {
   dnnl::primitive_attr a;
   a.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  if (relu) {
+    dnnl::post_ops after;
+    after.append_eltwise(/*scale=*/1, algorithm::eltwise_relu, /*alpha=*/0, /*beta=*/0);
+    a.set_post_ops(after);
+  }
   return a;
 }
 
@@ -113,7 +120,7 @@ dnnl::convolution_forward::primitive_desc forward_desc(const Problem& p, Candida
   return {
       F::desc(prop_kind::forward_training, c.how, p.x_desc(c.activations), p.w_desc(p.x, Tag::any),
               p.bias_desc(), p.y_desc(c.activations), p.strides(), p.pad_before(), p.pad_after()),
-      attributes(), engine, /*allow_empty=*/true};
+      attributes(p.relu), engine, /*allow_empty=*/true};
 }
 
 std::unique_ptr<Plan> make_forward(const Problem& p, const dnnl::engine& engine) {
@@ -209,7 +216,7 @@ void conv_forward(CpuStream& stream, const ConvForward& a) {
   check(a.geometry, a.x, a.w, a.bias, a.y);
   run(stream,
       {Direction::kForward, a.geometry, a.x.dtype, a.w.dtype, a.y.dtype, static_cast<bool>(a.bias),
-       a.bias.dtype, false},
+       a.bias.dtype, false, a.relu},
       {{DNNL_ARG_SRC, pointer(a.x)},
        {DNNL_ARG_WEIGHTS, pointer(a.w)},
        {DNNL_ARG_BIAS, pointer(a.bias)},
@@ -220,7 +227,7 @@ void conv_backward_data(CpuStream& stream, const ConvBackwardData& a) {
   check(a.geometry, a.dx, a.w, {}, a.dy);
   run(stream,
       {Direction::kBackwardData, a.geometry, a.dx.dtype, a.w.dtype, a.dy.dtype, false, DType::kF32,
-       false},
+       false, false},
       {{DNNL_ARG_DIFF_DST, pointer(a.dy)},
        {DNNL_ARG_WEIGHTS, pointer(a.w)},
        {DNNL_ARG_DIFF_SRC, a.dx.data}});
@@ -230,7 +237,7 @@ void conv_backward_weight(CpuStream& stream, const ConvBackwardWeight& a) {
   check(a.geometry, a.x, a.dw, a.dbias, a.dy);
   run(stream,
       {Direction::kBackwardWeight, a.geometry, a.x.dtype, a.dw.dtype, a.dy.dtype,
-       static_cast<bool>(a.dbias), a.dbias.dtype, a.accumulate},
+       static_cast<bool>(a.dbias), a.dbias.dtype, a.accumulate, false},
       {{DNNL_ARG_SRC, pointer(a.x)},
        {DNNL_ARG_DIFF_DST, pointer(a.dy)},
        {DNNL_ARG_DIFF_WEIGHTS, a.dw.data},

@@ -82,6 +82,17 @@ Checked convolution_of_which_only(int which) {
   return c;
 }
 
+Checked convolution_relu() {
+  const Var x = input({2, 5, 4, 3}, 1), w = input({4, 3, 3, 3}, 2), bias = input({4}, 3);
+  return {{{"x", x}, {"w", w}, {"bias", bias}},
+          [=](Evaluation& e) {
+            const Var y = ops::convolution(e.tape, x, w, bias, 1, 1, /*relu=*/true);
+            e.sum(y);
+            e.kinks_at_zero(y.value.span());
+          },
+          40};
+}
+
 Checked linear(bool with_bias) {
   const Var x = input({6, 5}, 1), w = input({4, 5}, 2), bias = with_bias ? input({4}, 3) : Var{};
   Checked c{{{"x", x}, {"w", w}}, {}, 6};
@@ -314,6 +325,7 @@ const std::vector<OpCase>& op_cases() {
        [] {
          return convolution({1, 4, 5, 2}, {3, 2, 3, 2}, false, 1, 0);
        }},
+      {"convolution", "relu", convolution_relu},
       {"convolution", "only_x", [] { return convolution_of_which_only(0); }},
       {"convolution", "only_weight", [] { return convolution_of_which_only(1); }},
       {"convolution", "only_bias", [] { return convolution_of_which_only(2); }},

@@ -102,6 +102,20 @@ TEST_P(Convolution, Forward) {
           << s.threads() << " threads";
       EXPECT_TRUE(same_bits(y, again)) << "two runs";
     }
+    // relu never moves two numbers apart: the bound stays.
+    for (double& v : expected.value) v = std::max(v, 0.0);
+    for (CpuStream& s : streams()) {
+      Buffer y(dtype(), geometry().y_size());
+      kernels::conv_forward(s, {.geometry = geometry(),
+                                .x = x.read(),
+                                .w = w.read(),
+                                .bias = b->read(),
+                                .y = y.write(),
+                                .relu = true});
+      EXPECT_TRUE(close(y, expected, error, {size().n, size().oh(), size().ow(), size().o}))
+          << "relu, " << s.threads() << " threads";
+      for (const double v : y.values()) ASSERT_GE(v, 0);
+    }
   }
 }
 
