@@ -91,8 +91,7 @@ TEST(Cifar, ReadsTheBatchesInOrder) {
 TEST(Cifar, OfAHundredClassesTheFineLabel) {
   const TemporaryFolder folder;
   folder.write("cifar-100-binary/train.bin", "\x13" + record(99));
-  folder.write("cifar-100-binary/test.bin",
-               "\xff" + record(7));  // the coarse label is not looked at
+  folder.write("cifar-100-binary/test.bin", std::string(1, '\0') + record(7) + '\1' + record(8));
   const ImageSet train = load(parse_data_spec("cifar100:" + folder.path()), Split::kTrain);
   EXPECT_EQ(train.labels, std::vector<int32_t>{99});
   EXPECT_EQ(train.classes, 100);
@@ -100,7 +99,8 @@ TEST(Cifar, OfAHundredClassesTheFineLabel) {
   EXPECT_EQ(train.class_names[99], "worm");
   EXPECT_TRUE(std::ranges::is_sorted(train.class_names));
   EXPECT_EQ(train.image(0).front(), 99);
-  EXPECT_EQ(cifar100(folder.path(), Split::kTest).labels, std::vector<int32_t>{7});
+  EXPECT_EQ(cifar100(folder.path(), Split::kTest).labels, (std::vector<int32_t>{7, 8}));
+  EXPECT_EQ(cifar100(folder.path(), Split::kTest, 1).labels, std::vector<int32_t>{7});
 }
 
 TEST(Cifar, RefusesMalformedFiles) {
@@ -119,6 +119,12 @@ TEST(Cifar, RefusesMalformedFiles) {
   folder.write("long/test_batch.bin", record(0) + "x");
   folder.write("hundred/train.bin", std::string(1, '\0') + record(100));
   folder.write("ten_as_hundred/train.bin", record(0));
+  const std::string of_hundred = '\x13' + record(99);
+  folder.write("hundred_empty/test.bin", "");
+  folder.write("hundred_cut/test.bin", of_hundred + of_hundred.substr(0, 3073));
+  folder.write("hundred_long/test.bin", of_hundred + "xy");
+  folder.write("hundred_coarse/test.bin", of_hundred + '\x14' + record(99));
+  folder.write("hundred_as_ten/test_batch.bin", of_hundred);
   std::filesystem::create_directories(folder.path("folder/test_batch.bin"));
 
   const struct {
@@ -185,6 +191,27 @@ TEST(Cifar, RefusesMalformedFiles) {
        folder.path("ten_as_hundred"),
        Split::kTrain,
        {"train.bin: record 0 has only 3073 of 3074 bytes", "not cifar100"}},
+      {"cifar100",
+       folder.path("hundred_empty"),
+       Split::kTest,
+       {"test.bin: the file is empty, expected records of 3074 bytes"}},
+      {"cifar100",
+       folder.path("hundred_cut"),
+       Split::kTest,
+       {"test.bin: record 1 has only 3073 of 3074 bytes", "not cifar100"}},
+      {"cifar100",
+       folder.path("hundred_long"),
+       Split::kTest,
+       {"test.bin: record 1 has only 2 of 3074 bytes"}},
+      {"cifar100",
+       folder.path("hundred_coarse"),
+       Split::kTest,
+       {"test.bin: record 1: label 20, expected 0 to 19"}},
+      {"cifar100", folder.path("hundred"), Split::kTest, {"expected test.bin there"}},
+      {"cifar10",
+       folder.path("hundred_as_ten"),
+       Split::kTest,
+       {"test_batch.bin: record 1 has only 1 of 3073 bytes"}},
   };
   for (const auto& c : cases) {
     const DataSpec spec{.name = c.set, .folder = c.folder, .n = 0};

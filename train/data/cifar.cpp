@@ -39,10 +39,10 @@ struct Layout {
   const char* name;
   const char* subfolder;  ///< in the official archive
   std::vector<std::string> train, test;
-  size_t label_bytes;  ///< the last is the label
+  std::vector<int> label_classes;  ///< of each byte before the pixels; the last is the label
   std::span<const char* const> class_names;
 
-  size_t record_bytes() const { return label_bytes + kPixels; }
+  size_t record_bytes() const { return label_classes.size() + kPixels; }
 };
 
 const Layout& layout10() {
@@ -51,14 +51,14 @@ const Layout& layout10() {
                              {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin",
                               "data_batch_4.bin", "data_batch_5.bin"},
                              {"test_batch.bin"},
-                             1,
+                             {10},
                              kNames10};
   return layout;
 }
 
 const Layout& layout100() {
-  static const Layout layout{"cifar100", "cifar-100-binary", {"train.bin"}, {"test.bin"},
-                             2,          kNames100};
+  static const Layout layout{"cifar100",   "cifar-100-binary", {"train.bin"},
+                             {"test.bin"}, {20, 100},          kNames100};
   return layout;
 }
 
@@ -88,12 +88,15 @@ void append_file(const Layout& layout, const std::string& path, size_t wanted, I
   set.images.reserve(set.images.size() + taken * kPixels);
   for (size_t i = 0; i < taken; ++i) {
     const auto* record = reinterpret_cast<const uint8_t*>(bytes.data()) + i * record_bytes;
-    const int32_t label = record[layout.label_bytes - 1];
-    if (label >= set.classes)
-      fail(Fault::kInput, path, ": record ", i, ": label ", label, ", expected 0 to ",
-           set.classes - 1);
+    int32_t label = 0;
+    for (const int classes : layout.label_classes) {
+      label = *record++;
+      if (label >= classes)
+        fail(Fault::kInput, path, ": record ", i, ": label ", label, ", expected 0 to ",
+             classes - 1);
+    }
     set.labels.push_back(label);
-    set.images.insert(set.images.end(), record + layout.label_bytes, record + record_bytes);
+    set.images.insert(set.images.end(), record, record + kPixels);
   }
 }
 
