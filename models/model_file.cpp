@@ -102,13 +102,6 @@ Metadata released_metadata(const Model& model, const InputNormalisation& normali
           {"std", join(normalisation.stddev)}};
 }
 
-void write_tensors(const std::string& path, std::span<const NamedTensor> tensors,
-                   const Metadata& metadata) {
-  std::vector<TensorEntry> entries;
-  for (const NamedTensor& t : tensors) entries.push_back({t.name, t.shape, std::span(t.values)});
-  write_safetensors(path, entries, metadata);
-}
-
 void save_released(const Model& model, const std::string& path,
                    const InputNormalisation& normalisation) {
   const ModelOptions& options = model.options();
@@ -117,7 +110,10 @@ void save_released(const Model& model, const std::string& path,
   metadata["norm"] = options.folded ? kFolded : name_of(options.norm);
   metadata["residual_relu"] = options.residual_relu ? "1" : "0";
   if (!model.has_branch(Branch::kPublic)) metadata["affine"] = "passport";
-  write_tensors(path, released_tensors(model), metadata);
+  const std::vector<NamedTensor> tensors = released_tensors(model);
+  std::vector<TensorEntry> entries;
+  for (const NamedTensor& t : tensors) entries.push_back({t.name, t.shape, std::span(t.values)});
+  write_safetensors(path, entries, metadata);
 }
 
 void take_lane_state(const Model& model, Passport& passport) {

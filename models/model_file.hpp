@@ -26,8 +26,6 @@ struct NamedTensor {
 std::vector<NamedTensor> released_tensors(const Model& model);
 /// Metadata that every form of the network has: architecture, classes, mean, std.
 Metadata released_metadata(const Model& model, const InputNormalisation& normalisation);
-void write_tensors(const std::string& path, std::span<const NamedTensor> tensors,
-                   const Metadata& metadata);
 
 /// A safetensors file: convolution weights [O, I, KH, KW], norm weights, running statistics,
 /// classifier; metadata with architecture, classes, norm and normalisation. deepipr-v1 has no
