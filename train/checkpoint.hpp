@@ -47,18 +47,20 @@ class CheckpointFolder {
  public:
   explicit CheckpointFolder(CheckpointOptions options) : options_(std::move(options)) {}
 
+  bool enabled() const { return !options_.folder.empty(); }
   /// Before a new run. Error(kUsage) when checkpoints are there already.
   void start() const;
-  /// Written whole or not at all; then removes all but the newest `keep` and those beyond this
-  /// position, which a damaged file left behind.
-  void save(const Checkpoint& checkpoint) const;
+  /// Written whole or not at all; then removes all but the newest `keep`, the damaged ones that
+  /// resume met, and those beyond this position.
+  void save(const Checkpoint& checkpoint);
   /// The newest whole one, with a note for every damaged one in front of it. Error(kInput) when
   /// none is whole, Error(kUsage) when it belongs to another run.
-  Checkpoint resume(const Metadata& run, const std::function<void(const std::string&)>& note) const;
+  Checkpoint resume(const Metadata& run, const std::function<void(const std::string&)>& note);
   std::string path(const Position& position) const;
 
  private:
   CheckpointOptions options_;
+  std::vector<Position> damaged_;
 };
 
 /// Removes the checkpoints of a folder, if there are any; nothing else.

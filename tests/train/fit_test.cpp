@@ -1,60 +1,17 @@
 // The training loop: it learns, repeats itself to the byte, reports what it did, and stops in time.
 #include <cmath>
 
-#include "tests/support/files.hpp"
-#include "tests/support/networks.hpp"
-#include "train/data/synthetic.hpp"
-#include "train/trainer.hpp"
+#include "tests/train/training.hpp"
 
 namespace passnorm::train {
 namespace {
 
 using kernels::NormKind;
-using test::network_stream;
-
-struct Training {
-  std::unique_ptr<Model> model;
-  std::optional<Passport> passport;
-  std::vector<Progress> progress;
-  std::vector<EpochReport> epochs;
-
-  Training(const char* scheme, NormKind norm, const char* architecture = "tiny") {
-    model = models::make(architecture, {.norm = norm, .plan = PassportPlan::of(scheme), .seed = 1},
-                         network_stream());
-    if (!model->sites().empty())
-      passport = Passport::random(model->sites(), test::secret(1), Signature::from_text("owner"));
-  }
-
-  void fit(const ImageSet& data, const ImageSet* test, const FitOptions& options) {
-    train::fit(*model, passport ? &*passport : nullptr, {data, test}, options,
-               {.progress = [&](const Progress& p) { progress.push_back(p); },
-                .epoch = [&](const EpochReport& e) { epochs.push_back(e); }});
-  }
-  std::vector<float> weights() const {
-    return model->parameters().weights().to_host(model->stream());
-  }
-  std::vector<float> buffers() const {
-    return model->parameters().buffer_arena().to_host(model->stream());
-  }
-};
-
-ImageSet train_set(int64_t n) { return synthetic(SyntheticOptions::of_size(n), Split::kTrain); }
-
-FitOptions quick(int64_t epochs, int64_t batch) {
-  return {.epochs = epochs,
-          .batch = batch,
-          .optimizer = {.lr = 0.1f, .nesterov = true},
-          .schedule = Schedule::parse("onecycle"),
-          .clip_norm = 2,
-          .crop_pad = 2,
-          .flip = false};
-}
-
 TEST(Fit, BothBranchesLearnAndAllBitsHold) {
   const ImageSet data = train_set(2000);
   const ImageSet test = synthetic({.train = 2000, .test = 500}, Split::kTest);
   Training run("pan", NormKind::kBatch);
-  run.fit(data, &test, quick(5, 50));
+  run.fit({data, &test}, quick(5, 50));
   ASSERT_EQ(run.epochs.size(), 5u);
   const EpochReport& last = run.epochs.back();
   EXPECT_GT(last.test->public_accuracy.value(), 0.5);
@@ -73,7 +30,7 @@ TEST(Fit, RepeatsItselfToTheByte) {
     FitOptions o = quick(2, 32);
     o.seed = seed;
     o.flip = true;
-    run.fit(data, nullptr, o);
+    run.fit({data}, o);
     weights.push_back(run.weights());
     buffers.push_back(run.buffers());
   }
@@ -88,7 +45,7 @@ TEST_P(FitEvery, TrainsThreeSteps) {
   const auto [scheme, norm] = GetParam();
   Training run(scheme.data(), norm);
   const auto before = run.weights();
-  run.fit(train_set(48), nullptr, quick(1, 16));
+  run.fit({train_set(48)}, quick(1, 16));
   const auto after = run.weights();
   for (const float w : after) ASSERT_TRUE(std::isfinite(w));
   // Every parameter took part.
@@ -133,7 +90,7 @@ TEST(Fit, ReportsWhatItDid) {
   Training run("pan", NormKind::kBatch);
   FitOptions o = quick(2, 16);  // 6 steps, 4 images left out
   o.progress_seconds = 0;       // a report for every step
-  run.fit(data, &test, o);
+  run.fit({data, &test}, o);
 
   ASSERT_EQ(run.progress.size(), 12u);
   ASSERT_EQ(run.epochs.size(), 2u);
@@ -173,7 +130,7 @@ TEST(Fit, ReportsWhatItDid) {
   // Rare reports: still one at the end of each epoch.
   Training other("pan", NormKind::kBatch);
   o.progress_seconds = 1e9;
-  other.fit(data, nullptr, o);
+  other.fit({data}, o);
   ASSERT_EQ(other.progress.size(), 2u);
   EXPECT_EQ(other.progress[1].step, 6);
   EXPECT_NEAR(other.progress[1].loss_public, run.epochs[1].train.loss_public, 1e-9);
@@ -187,7 +144,7 @@ TEST(Fit, LabelSmoothingAndSignLossAreThoseOfTheOptions) {
     Training run("deepipr-v2", NormKind::kGroup);
     FitOptions o = quick(1, 32);
     o.loss = {.label_smoothing = smoothing, .sign = {.alpha = alpha}};
-    run.fit(data, nullptr, o);
+    run.fit({data}, o);
     reports.push_back(run.epochs[0]);
   }
   EXPECT_NE(reports[0].train.loss_public, reports[1].train.loss_public);
@@ -204,7 +161,7 @@ TEST(Fit, StopsWhenTheNumbersAreGone) {
   o.clip_norm = 0;
   o.max_skipped = 3;
   o.schedule = Schedule::parse("constant");
-  const std::string text = test::refusal(Fault::kNumerics, [&] { run.fit(data, nullptr, o); });
+  const std::string text = test::refusal(Fault::kNumerics, [&] { run.fit({data}, o); });
   EXPECT_CONTAINS(text, "3 steps in a row");
   EXPECT_CONTAINS(text, "--lr");
   EXPECT_LT(run.epochs.size(), 20u);
@@ -219,7 +176,7 @@ TEST(Fit, SkipsAFewBadGradients) {
   const auto before = run.weights();
   FitOptions o = quick(3, 16);
   o.max_skipped = 100;
-  run.fit(data, nullptr, o);
+  run.fit({data}, o);
   EXPECT_EQ(run.weights(), before);
   for (const EpochReport& e : run.epochs) EXPECT_EQ(e.skipped_steps, 2);
 }
@@ -234,7 +191,7 @@ TEST(Fit, NeverEndsWithANetworkOfNaN) {
     const Tensor& value = p ? p->var.value : set.find_buffer(tensor)->value;
     value.copy_from<float>(run.model->stream(),
                            std::vector<float>(static_cast<size_t>(value.size()), NAN));
-    EXPECT_CONTAINS(test::refusal(Fault::kNumerics, [&] { run.fit(data, nullptr, quick(1, 16)); }),
+    EXPECT_CONTAINS(test::refusal(Fault::kNumerics, [&] { run.fit({data}, quick(1, 16)); }),
                     concat(value.size(), " weights or running statistics"));
     EXPECT_TRUE(run.epochs.empty());
   }
@@ -243,12 +200,12 @@ TEST(Fit, NeverEndsWithANetworkOfNaN) {
 TEST(Fit, RefusesWhatCannotBeTrained) {
   Training run("pan", NormKind::kBatch);
   const std::string text =
-      test::refusal(Fault::kUsage, [&] { run.fit(train_set(20), nullptr, quick(1, 21)); });
+      test::refusal(Fault::kUsage, [&] { run.fit({train_set(20)}, quick(1, 21)); });
   EXPECT_CONTAINS(text, "--batch 21");
   EXPECT_CONTAINS(text, "20 training images");
   run.passport.reset();
-  EXPECT_CONTAINS(
-      test::refusal(Fault::kSecret, [&] { run.fit(train_set(20), nullptr, quick(1, 10)); }), "pan");
+  EXPECT_CONTAINS(test::refusal(Fault::kSecret, [&] { run.fit({train_set(20)}, quick(1, 10)); }),
+                  "pan");
   EXPECT_TRUE(run.epochs.empty());
 }
 
