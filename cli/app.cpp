@@ -7,7 +7,10 @@
 #include <cstdio>
 #include <filesystem>
 #include <new>
+#include <ranges>
 
+#include "cli/help.hpp"
+#include "cli/options.hpp"
 #include "passnorm/version.hpp"
 #include "train/batch.hpp"
 
@@ -15,13 +18,16 @@ namespace passnorm::cli {
 
 namespace fs = std::filesystem;
 
+void Machine::add_to(OptionTable& options) {
+  options.group("Machine");
+  options.choice("device", device, {"auto", "cpu"}, "auto | cpu").changes_nothing();
+  options.integer("threads", threads, "CPU threads; 0 = all cores", 0, 4096).changes_nothing();
+}
+
 void Machine::add_to(CLI::App& command) {
-  command.add_option("--device", device, "auto | cpu")
-      ->check(CLI::IsMember({"auto", "cpu"}))
-      ->capture_default_str();
-  command.add_option("--threads", threads, "CPU threads; 0 = all cores")
-      ->check(CLI::Range(0, 4096))
-      ->capture_default_str();
+  OptionTable options(command);
+  add_to(options);
+  options.from_environment();
 }
 
 std::shared_ptr<Stream> Machine::stream() const {
@@ -35,6 +41,7 @@ void ModelArgument::add_to(CLI::App& command, bool passport_required) {
   CLI::Option* option =
       command.add_option("--passport", passport, "the owner's passport file")->type_name("FILE");
   if (passport_required) option->required();
+  passphrase.add_to(command);
 }
 
 std::string model_file(const std::string& path) {
@@ -44,7 +51,7 @@ std::string model_file(const std::string& path) {
 
 ModelArgument::Opened ModelArgument::open(std::shared_ptr<Stream> stream) const {
   Opened opened;
-  if (!passport.empty()) opened.passport = Passport::load(passport);
+  if (!passport.empty()) opened.passport = Passport::load(passport, passphrase.asker());
   const std::string file = model_file(path);
   opened.loaded =
       models::load_released(file, opened.passport ? &*opened.passport : nullptr, std::move(stream));
@@ -74,23 +81,35 @@ std::string percent(std::optional<double> fraction) {
 int run(int argc, char** argv) {
   CLI::App app{
       "passnorm: train networks that carry their owner's passport, and prove later who owns them"};
-  app.set_version_flag("--version", fmt::format("passnorm {} ({}, {}, {})", kVersion, kCommit,
-                                                kCompiler, kBuildType));
+  app.formatter(std::make_shared<HelpFormatter>());
+  app.set_version_flag(
+      "--version",
+      fmt::format("passnorm {} ({}, {}, {})", kVersion, kCommit, kCompiler, kBuildType),
+      "version, commit, compiler");
+  app.set_help_flag("--help", "this text");
   app.require_subcommand(1);
   app.footer(
-      "Exit codes: 0 yes or done, 1 the answer is no, 2 usage, 3 bad input file, 4 this machine "
-      "cannot, 5 out of\n"
-      "memory or disk, 6 numerics gave up, 7 secret not opened, 9 inconclusive, 70 a bug of "
-      "passnorm.");
+      "passnorm COMMAND --help explains a command and shows examples. With --json a\n"
+      "command prints one JSON document; results go to stdout, progress to stderr.\n"
+      "\n"
+      "Exit codes: 0 yes or done, 1 the answer is no, 2 usage, 3 bad input file,\n"
+      "4 this machine cannot, 5 out of memory or disk, 6 numerics gave up, 7 secret\n"
+      "not opened, 9 inconclusive, 70 a bug of passnorm, 75 stopped on request.");
   Action action;
-  add_demo(app, action);
-  add_train(app, action);
-  add_eval(app, action);
-  add_verify(app, action);
-  add_export(app, action);
-  add_inspect(app, action);
+  // Under these headings in --help.
+  // The headings of --help.
+  const auto under = [&](const char* group,
+                         std::initializer_list<void (*)(CLI::App&, Action&)> add) {
+    const auto all = [&] { return app.get_subcommands([](CLI::App*) { return true; }); };
+    const size_t before = all().size();
+    for (const auto f : add) f(app, action);
+    for (CLI::App* command : all() | std::views::drop(before)) command->group(group);
+  };
+  under("Start here", {add_demo, add_doctor});
+  under("Networks", {add_train, add_eval, add_export, add_inspect});
+  under("Ownership", {add_verify});
 #ifdef PASSNORM_BENCH
-  add_bench(app, action);
+  under("Measuring", {add_bench});
 #endif
   const auto complain = [](std::string text, int code) {
     // One line, whatever the arguments and files that it quotes hold.
@@ -109,10 +128,7 @@ int run(int argc, char** argv) {
   } catch (const CLI::Success& e) {
     return app.exit(e);
   } catch (const CLI::ParseError& e) {
-    const auto commands = app.get_subcommands();  // those that were given
-    return complain(fmt::format("{} (passnorm {}--help tells more)", e.what(),
-                                commands.empty() ? "" : commands[0]->get_name() + " "),
-                    static_cast<int>(Fault::kUsage));
+    return complain(explain(app, e), static_cast<int>(Fault::kUsage));
   } catch (const Error& e) {
     return complain(e.what(), static_cast<int>(e.fault()));
   } catch (const std::bad_alloc&) {

@@ -6,6 +6,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "cli/passphrase.hpp"
 #include "engine/io/json.hpp"
 #include "models/model_file.hpp"
 #include "train/evaluate.hpp"
@@ -34,10 +35,13 @@ void add_doctor(CLI::App& app, Action& action);
 
 // --- shared by the commands
 
+class OptionTable;
+
 /// --device and --threads.
 struct Machine {
   std::string device = "auto";
   int threads = 0;
+  void add_to(OptionTable& options);
   void add_to(CLI::App& command);
   std::shared_ptr<Stream> stream() const;
 };
@@ -46,6 +50,7 @@ struct Machine {
 struct ModelArgument {
   std::string path;      ///< a run directory or a file
   std::string passport;  ///< or empty
+  PassphraseArgument passphrase;
   void add_to(CLI::App& command, bool passport_required);
   struct Opened {
     models::LoadedModel loaded;

@@ -109,7 +109,7 @@ int run(const Options& o) {
 
 void add_demo(CLI::App& app, Action& action) {
   CLI::App* command =
-      app.add_subcommand("demo", "Train a small network, then settle who owns it (about a minute)");
+      app.add_subcommand("demo", "Train a small network, then settle who owns it (seconds)");
   auto o = std::make_shared<Options>();
   command->add_option("--out", o->out, "folder for the run")
       ->capture_default_str()

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "cli/app.hpp"
+#include "cli/options.hpp"
 
 namespace passnorm::cli {
 namespace {
@@ -47,17 +48,13 @@ void add_eval(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("eval", "Accuracy of a model's branches on a test set");
   auto o = std::make_shared<Options>();
   o->model.add_to(*command, false);
-  command->add_option("--data", o->data, "cifar10:DIR, cifar100:DIR, synthetic")
-      ->required()
-      ->type_name("SPEC");
-  command->add_option("--limit-test", o->limit_test, "only the first N test images")
-      ->check(CLI::NonNegativeNumber)
-      ->type_name("N");
-  command->add_option("--batch", o->batch, "images at a time")
-      ->check(CLI::Range(1, 65536))
-      ->capture_default_str();
+  OptionTable options(*command);
+  options.text("data", o->data, "cifar10:DIR | cifar100:DIR | synthetic[:N=COUNT]", "SPEC")
+      .required();
+  options.integer("limit-test", o->limit_test, "only the first N test images; 0 = all", 0, kMany);
+  options.integer("batch", o->batch, "images at a time", 1, 65536);
+  options.call_flag("json", o->json, "one JSON document on stdout");
   o->machine.add_to(*command);
-  command->add_flag("--json", o->json, "one JSON document on stdout");
   command->footer(
       "Example: passnorm eval runs/a --data cifar10:data --passport runs/a/owner.passport");
   command->callback([o, &action] { action = [o] { return run(*o); }; });

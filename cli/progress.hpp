@@ -2,25 +2,42 @@
 #pragma once
 
 #include <chrono>
+#include <string>
 
 #include "train/trainer.hpp"
 
 namespace passnorm::cli {
 
+struct ProgressShape {
+  int64_t epochs = 1;
+  bool has_public = true, has_passport = true;
+};
+
+/// One line of at most `columns` columns, without control characters: epoch, bar, loss and accuracy
+/// of the branches, bits, speed, time left. In a narrow terminal the least important go.
+std::string progress_bar(const train::Progress& p, const ProgressShape& shape, double seconds_left,
+                         int columns);
+
+/// A bar on a terminal, else a line every few seconds.
 class ProgressLine {
  public:
-  /// has_public, has_passport: which branches to show.
-  ProgressLine(int64_t epochs, bool has_public, bool has_passport);
+  explicit ProgressLine(const ProgressShape& shape);
+  ~ProgressLine() { clear(); }
 
   void show(const train::Progress& p);
   void show(const train::EpochReport& e);
+  /// A line that stays.
+  void note(const std::string& text);
+  /// Takes the bar away.
+  void clear();
 
  private:
   std::string describe(const train::Progress& p) const;
 
-  int64_t epochs_;
-  bool has_public_, has_passport_, terminal_;
+  ProgressShape shape_;
+  bool terminal_, drawn_ = false;
   std::chrono::steady_clock::time_point start_, last_;
+  double done_at_start_ = -1;  ///< share of the run that was done when this began to watch
 };
 
 }  // namespace passnorm::cli

@@ -1,9 +1,12 @@
 #include <fmt/format.h>
+#include <unistd.h>
 
-#include <cmath>
-#include <cstdlib>
+#include <array>
+#include <filesystem>
+#include <limits>
 
 #include "cli/train_options.hpp"
+#include "engine/io/text.hpp"
 
 namespace passnorm::cli {
 namespace {
@@ -14,8 +17,10 @@ int run(const TrainOptions& o) {
   if (o.json) {
     print_json({{"out", o.out},
                 {"accuracy", accuracy_json(test)},
+                {"trigger_accuracy", accuracy_json(r.last.triggers)},
                 {"bits", r.passport ? Json(r.last.train.bits) : Json(nullptr)},
                 {"epochs", o.fit.epochs},
+                {"epoch", r.last.train.epoch + 1},
                 {"seconds", r.seconds},
                 {"images_per_second", r.last.train.images_per_second}});
     return kYes;
@@ -24,107 +29,183 @@ int run(const TrainOptions& o) {
              o.out);
   if (r.passport)
     fmt::print("passport  {}/owner.passport      to keep: the owner's secret\n", o.out);
+  if (o.keep == "best")
+    fmt::print("epoch     {}, the best of {}\n", r.last.train.epoch + 1, o.fit.epochs);
   if (test && test->public_accuracy)
     fmt::print("public    {} of {} test images\n", percent(test->public_accuracy), test->images);
   if (test && test->passport_accuracy)
     fmt::print("passport  {}, {} of {} bits\n", percent(test->passport_accuracy),
                percent(r.last.train.bits), r.passport->bit_count());
+  if (const auto& t = r.last.triggers)
+    fmt::print("triggers  public {}, passport {} of {} trigger images\n",
+               percent(t->public_accuracy), percent(t->passport_accuracy), t->images);
   fmt::print("time      {:.0f} s, {:.0f} images/s\n", r.seconds, r.last.train.images_per_second);
   return kYes;
 }
 
 }  // namespace
 
+void add_train_options(OptionTable& options, TrainOptions& o) {
+  using Reach = Setting::Reach;
+  options.group("Network and data");
+  options.text("model", o.model, "alexnet | resnet9 | resnet18 | tiny", "NAME",
+               [](const std::string& name) { models::architecture(name); });
+  // PASSNORM_DATA is the tests' folder of data sets, no option's variable.
+  options
+      .text("data", o.data, "cifar10:DIR | cifar100:DIR | synthetic[:N=COUNT] (required)", "SPEC",
+            [](const std::string& spec) { train::parse_data_spec(spec); })
+      .only(Reach::kFile)
+      .changes_nothing();  // where it lies; what it holds is checked
+  options.choice("normalise", o.normalise, {"data", "imagenet"},
+                 "constants of the input: the data set's (PAN) or imagenet's (DeepIPR)");
+  options.integer("limit-train", o.limit_train, "only the first N training images; 0 = all", 0,
+                  kMany);
+  options.integer("limit-test", o.limit_test, "only the first N test images; 0 = all", 0, kMany);
+  options.text("norm", o.norm, "batch | group | instance | layer", "NAME",
+               [](const std::string& name) { norm_kind(name); });
+  options.flag("residual-relu", o.residual_relu,
+               "ResNets as in the papers' code: ReLU before the residual sum too");
+
+  options.group("Passport");
+  options.text("scheme", o.scheme,
+               "none | deepipr-v1 | deepipr-v2 | deepipr-v3 | pan | pan-nose-bn | pan-sbn | "
+               "pan-sbn-se",
+               "NAME", [](const std::string& name) { scheme(name); });
+  options.text("sites", o.sites, "layers with a passport: last, all, or names with *", "LIST");
+  options
+      .text("signature", o.signature, "text that the bits are derived from, with the key: bound",
+            "TEXT")
+      .only(Reach::kCall);
+  options
+      .text("signature-ascii", o.signature_ascii,
+            "text that the bits spell, as in the papers' code: not bound", "TEXT")
+      .only(Reach::kCall);
+  options.number("sign-loss", o.fit.loss.sign.alpha, "weight of the sign loss", 0, 1'000'000);
+  options.choice("passport", o.passport, {"random", "image", "shuffle"},
+                 "keys: random, or features that an ordinary network finds in one image, or in "
+                 "twenty images shuffled");
+  options.text("pretrained", o.pretrained, "that ordinary network: its run, or its model file",
+               "DIR|FILE");
+  options.flag(
+      "key-batch-statistics", o.key_batch_statistics,
+      "that network normalises key images by their own statistics, as in the papers' code");
+  options.choice("secret", o.secret, {"seed", "random"},
+                 "what the passport is drawn from: --seed (repeatable, and guessable) or the "
+                 "operating system [seed where --seed is given]");
+  options.call_flag("seal", o.seal,
+                    "seal owner.passport with a passphrase: it is asked for, or read from "
+                    "--passphrase-file");
+  options
+      .text("triggers", o.triggers,
+            "folder of trigger images, with manifest.json or labels-cifar.txt (deepipr-v3)", "DIR")
+      .changes_nothing();
+  options.integer("triggers-per-batch", o.fit.triggers_per_batch, "trigger images in every step", 1,
+                  65536);
+
+  options.group("Training");
+  options.integer("epochs", o.fit.epochs, "passes over the data", 1, kMany);
+  options.integer("batch", o.fit.batch, "images in a step", 1, kMany);
+  options.choice("optimizer", o.optimizer, {"sgd", "adam"}, "sgd | adam");
+  options.number("lr", o.fit.optimizer.lr, "learning rate", 0, 1'000'000);
+  options.text("schedule", o.schedule,
+               "of the rate: constant | multistep:E,E,.. (a tenth from each epoch E) | step:N:F "
+               "(times F every N epochs) | cosine | onecycle; warmup:N+ before any of them: N "
+               "epochs from 0",
+               "NAME", [](const std::string& text) { train::Schedule::parse(text); });
+  options.number("momentum", o.fit.optimizer.momentum, "of SGD", 0, 1);
+  options.flag("nesterov", o.fit.optimizer.nesterov, "Nesterov momentum");
+  options.number("weight-decay", o.fit.optimizer.weight_decay,
+                 "added to the gradient, times the weight", 0, 1'000'000);
+  options.number("label-smoothing", o.fit.loss.label_smoothing,
+                 "share of the target spread over all classes", 0, 1);
+  options.number("clip-norm", o.fit.clip_norm, "largest norm of the gradient; 0 = no limit", 0,
+                 1'000'000'000);
+  options.choice("precision", o.precision, {"f32", "bf16"},
+                 "of activations and their gradients; weights and sums stay f32");
+  options.choice("keep", o.keep, {"last", "best"},
+                 "which epoch: the last, or the best on the test set, as in the papers' code");
+  options.integer("crop-pad", o.fit.crop_pad, "augmentation: random crop of the image padded by N",
+                  0, 4096);
+  options.flag("flip", o.fit.flip, "augmentation: horizontal flip [on]");
+  options.integer("seed", o.seed,
+                  "repeats a run to the byte; without it everything is drawn afresh", 0,
+                  std::numeric_limits<int64_t>::max());
+
+  options.group("The run");
+  options
+      .text("out", o.out, "folder for model, passport, metrics, settings, checkpoints (required)",
+            "DIR")
+      .not_recorded();
+  options.text("config", o.config, "TOML file of settings, as a run's config.toml", "FILE")
+      .only(Reach::kCall);
+  options.call_flag("resume", o.resume, "continue the run in --out, with its settings");
+  options
+      .integer("checkpoint-keep", o.fit.checkpoint.keep,
+               "checkpoints that stay while it runs; one is saved after every epoch", 1, 1'000'000)
+      .changes_nothing();
+  options.call_flag("overwrite", o.overwrite, "replace the run in --out");
+  options.call_flag("dry-run", o.dry_run,
+                    "print settings and where they come from, sites, steps and memory; write "
+                    "nothing");
+  options.call_flag("json", o.json, "one JSON document on stdout");
+  o.machine.add_to(options);
+}
+
+TrainOptions train_options_of(std::string_view name, std::string_view text) {
+  TrainOptions o;
+  CLI::App command;
+  OptionTable options(command);
+  add_train_options(options, o);
+  options.complete_from_file(parse_config(name, text));
+  return o;
+}
+
 void add_train(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("train", "Train a network with its owner's passport");
   auto o = std::make_shared<TrainOptions>();
-  const auto text = [&](const char* name, std::string& to, const char* help, const char* type) {
-    return command->add_option(name, to, help)->type_name(type);
-  };
-  const auto count = [&](const char* name, int64_t& to, const char* help, int64_t least) {
-    return command->add_option(name, to, help)
-        ->check(CLI::Range(least, int64_t{1} << 31))
-        ->type_name("N");
-  };
-  const auto number = [&](const char* name, float& to, const char* help, double least,
-                          double most) {
-    return command->add_option(name, to, help)
-        ->check(CLI::Range(least, most))
-        ->check([](const std::string& given) {
-          return std::isnan(std::strtod(given.c_str(), nullptr)) ? "is not a number" : "";
-        })
-        ->capture_default_str()
-        ->type_name("X");
-  };
-  text("--model", o->model, "alexnet | resnet9 | resnet18 | tiny", "NAME")->capture_default_str();
-  text("--data", o->data, "cifar10:DIR, cifar100:DIR, synthetic", "SPEC")->required();
-  text("--normalise", o->normalise,
-       "constants of the input: the data set's (PAN), or imagenet (DeepIPR)", "NAME")
-      ->check(CLI::IsMember({"data", "imagenet"}))
-      ->capture_default_str();
-  text("--out", o->out, "folder for model, passport, metrics and settings", "DIR")->required();
-  text("--scheme", o->scheme,
-       "none | deepipr-v1 | deepipr-v2 | deepipr-v3 | pan | pan-nose-bn | pan-sbn | pan-sbn-se",
-       "NAME")
-      ->capture_default_str();
-  text("--norm", o->norm, "batch | group | instance | layer", "NAME")->capture_default_str();
-  text("--sites", o->sites, "layers with a passport: last, all, or names with *", "LIST")
-      ->capture_default_str();
-  text("--passport", o->passport, "random | image | shuffle", "NAME")
-      ->check(CLI::IsMember({"random", "image", "shuffle"}))
-      ->capture_default_str();
-  text("--pretrained", o->pretrained,
-       "ordinary network whose features of test images are the keys (image, shuffle)", "FILE");
-  command->add_flag("--key-batch-statistics", o->key_batch_statistics,
-                    "the pretrained network normalises key images by their own statistics, as in "
-                    "the papers' code");
-  CLI::Option* signature = text("--signature", o->signature,
-                                "text that the bits are derived from, with the key: bound", "TEXT");
-  text("--signature-ascii", o->signature_ascii,
-       "text that the bits spell, as in the papers' code: not bound", "TEXT")
-      ->excludes(signature);
-  number("--sign-loss", o->fit.loss.sign.alpha, "weight of the sign loss", 0, 1e6);
-  command->add_flag("--residual-relu", o->residual_relu,
-                    "ResNets as in the papers' code: ReLU before the residual sum too");
-  count("--epochs", o->fit.epochs, "passes over the data", 1)->capture_default_str();
-  count("--batch", o->fit.batch, "images a step", 1)->capture_default_str();
-  text("--optimizer", o->optimizer, "sgd | adam", "NAME")->capture_default_str();
-  number("--lr", o->fit.optimizer.lr, "learning rate", 0, 1e6);
-  number("--momentum", o->fit.optimizer.momentum, "of SGD", 0, 1);
-  command->add_flag("--nesterov", o->fit.optimizer.nesterov, "Nesterov momentum");
-  number("--weight-decay", o->fit.optimizer.weight_decay, "added to the gradient, times the weight",
-         0, 1e6);
-  number("--label-smoothing", o->fit.loss.label_smoothing,
-         "share of the target spread over all classes", 0, 1);
-  number("--clip-norm", o->fit.clip_norm, "largest norm of the gradient; 0 = no limit", 0, 1e9);
-  text("--schedule", o->schedule, "multistep:E,E.. | onecycle | constant", "NAME")
-      ->capture_default_str();
-  text("--keep", o->keep, "which epoch: last, or best on the test set, as in the papers' code",
-       "NAME")
-      ->check(CLI::IsMember({"last", "best"}))
-      ->capture_default_str();
-  count("--crop-pad", o->fit.crop_pad, "augmentation: random crop of the image padded by N", 0)
-      ->capture_default_str();
-  command->add_flag("--flip,!--no-flip", o->fit.flip, "augmentation: horizontal flip (on)");
-  count("--limit-train", o->limit_train, "only the first N training images", 0);
-  count("--limit-test", o->limit_test, "only the first N test images", 0);
-  command
-      ->add_option("--seed", o->seed,
-                   "repeats a run to the byte; without it everything is drawn afresh")
-      ->check(CLI::Range(uint64_t{0}, ~uint64_t{0} >> 1))
-      ->type_name("N");
-  o->machine.add_to(*command);
-  command->add_flag("--overwrite", o->overwrite, "replace the run in --out");
-  command->add_flag("--json", o->json, "one JSON document on stdout");
+  auto table = std::make_shared<OptionTable>(*command);
+  add_train_options(*table, *o);
+  o->passphrase.add_to(*command);
+  const std::array phrases = {command->get_option("--passphrase-file"),
+                              command->get_option("--passphrase-fd")};
+  for (CLI::Option* option : phrases) option->group("Passport");
   command->footer(
-      "Example: passnorm train --model tiny --data cifar10:data --scheme pan --signature '(c) "
-      "Alice 2026' \\\n"
-      "           --epochs 5 --batch 128 --lr 0.1 --nesterov --schedule onecycle --clip-norm 2 "
-      "--out runs/a");
-  command->callback([o, &action] {
-    action = [o] {
-      o->fit.optimizer.kind = train::optimizer_kind(o->optimizer);
-      o->fit.schedule = train::Schedule::parse(o->schedule);
+      "An option that the command line leaves open is taken from the environment\n"
+      "(PASSNORM_LR for --lr; not --data), then from --config, then from [the default].\n"
+      "The signature is taken from the command line only.\n"
+      "\n"
+      "Examples:\n"
+      "  passnorm train --model tiny --data synthetic --signature '(c) Alice 2026' --epochs 5 "
+      "--schedule onecycle --lr 0.1 --out runs/a\n"
+      "  passnorm train --config runs/a/config.toml --seed 2 --out runs/b\n"
+      "  passnorm train --resume --out runs/a\n"
+      "  passnorm train --config runs/a/config.toml --dry-run --out runs/c");
+  command->callback([o, table, phrases, &action] {
+    action = [o, table, phrases] {
+      if (!o->seal && !o->resume)
+        for (const CLI::Option* option : phrases)
+          if (option->count() > 0)
+            fail(Fault::kUsage, option->get_name(),
+                 " is for --seal, or for --resume of a sealed run");
+      if (o->resume && !o->config.empty())
+        fail(Fault::kUsage, "--resume takes its settings from --out; leave out --config");
+      check_environment(*table, environ);
+      if (o->resume) {
+        table->require("out");
+        const std::string file = o->out + "/config.toml";
+        if (std::error_code error; !std::filesystem::exists(file, error))
+          fail(Fault::kUsage, "--resume: there is no run in ", printable(o->out), ": ",
+               printable(file), " is missing");
+        table->complete_continued(read_config(file));
+      } else {
+        table->complete(o->config.empty() ? std::vector<Assignment>() : read_config(o->config));
+        table->require("data");
+        if (!o->dry_run) table->require("out");
+      }
+      if (o->dry_run) {
+        describe_training(*o, *table);
+        return kYes;
+      }
       return run(*o);
     };
   });

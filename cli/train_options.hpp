@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cli/app.hpp"
+#include "cli/options.hpp"
 #include "train/trainer.hpp"
 
 namespace passnorm::cli {
@@ -11,26 +12,53 @@ struct TrainOptions {
               sites = "last";
   bool residual_relu = false, key_batch_statistics = false;
   std::string passport = "random", pretrained, signature, signature_ascii;
-  std::string optimizer = "sgd", schedule = "multistep:100,150", keep = "last";
+  std::string secret;  ///< seed | random; empty: seed where one is given
+  std::string triggers;
+  std::string optimizer = "sgd", schedule = "multistep:100,150", keep = "last", precision = "f32";
   train::FitOptions fit;
   int64_t limit_train = 0, limit_test = 0;
   std::optional<uint64_t> seed;
   Machine machine;
   std::string out;
-  bool overwrite = false;
-  bool json = false;
+  std::string config;
+  bool overwrite = false, resume = false, dry_run = false, json = false;
+  bool seal = false;  ///< the passport, with a passphrase
+  PassphraseArgument passphrase;
 };
+
+/// Declares the options of a training run.
+void add_train_options(OptionTable& options, TrainOptions& to);
+
+/// The settings of a configuration file with this text, over the defaults. Depends on its arguments
+/// only. Error(kUsage), one line that starts with NAME:line:column.
+TrainOptions train_options_of(std::string_view name, std::string_view text);
+
+/// Data, and the network with its initial weights.
+struct TrainingSetup {
+  train::ImageSet data, test;
+  std::optional<train::ImageSet> triggers;
+  std::unique_ptr<Model> model;
+};
+
+/// Checks and resolves the options (seed, secret, and what `fit` takes from their names), loads and
+/// builds.
+TrainingSetup set_up(TrainOptions& options);
 
 struct TrainedRun {
   std::unique_ptr<Model> model;
   std::optional<Passport> passport;  ///< without for scheme none
   train::ImageSet test;
-  train::EpochReport last;
-  double seconds = 0;  ///< training, without evaluation
+  train::EpochReport last;  ///< of the epoch whose weights the model has
+  double seconds = 0;       ///< training, without evaluation
 };
 
-/// Trains, and writes OUT/model.safetensors, owner.passport, metrics.jsonl, metrics.csv and
-/// config.toml. Progress goes to stderr: a bar on a terminal, else a line every few seconds.
-TrainedRun run_training(const TrainOptions& options);
+/// Trains, and writes OUT/model.safetensors, owner.passport, metrics.jsonl, metrics.csv,
+/// config.toml and checkpoints/. Progress goes to stderr: a bar on a terminal, else a line every
+/// few seconds. SIGINT and SIGTERM end the run after its step: a checkpoint is saved, then
+/// Error(kStopped).
+TrainedRun run_training(TrainOptions options);
+
+/// What a run would be, on stdout. Writes nothing.
+void describe_training(TrainOptions& options, const OptionTable& table);
 
 }  // namespace passnorm::cli

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "cli/app.hpp"
+#include "cli/options.hpp"
 
 namespace passnorm::cli {
 namespace {
@@ -34,36 +35,25 @@ int run(const Options& o) {
 }  // namespace
 
 void add_verify(CLI::App& app, Action& action) {
-  CLI::App* command = app.add_subcommand(
-      "verify", "Does this passport belong to this network? Exit 0 yes, 9 inconclusive, 1 no");
+  CLI::App* command = app.add_subcommand("verify", "Does this passport belong to this network?");
   auto o = std::make_shared<Options>();
   o->model.add_to(*command, true);
-  command
-      ->add_option("--data", o->data, "test set for the branches' accuracy: cifar10:DIR, synthetic")
-      ->type_name("SPEC");
-  command->add_option("--limit-test", o->limit_test, "only the first N test images")
-      ->check(CLI::NonNegativeNumber)
-      ->type_name("N");
-  command->add_option("--null", o->examine.null_passports, "random passports to compare with")
-      ->check(CLI::Range(0, 1000000))
-      ->capture_default_str()
-      ->type_name("K");
-  command->add_option("--null-images", o->examine.null_images, "test images for each of them")
-      ->check(CLI::Range(1, 100000000))
-      ->capture_default_str()
-      ->type_name("N");
-  command
-      ->add_option("--tests", o->examine.tests,
-                   "claims tried so far, this one included: corrects log2 p")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
-      ->capture_default_str()
-      ->type_name("N");
-  command->add_option("--seed", o->examine.seed, "of the random passports")
-      ->capture_default_str()
-      ->type_name("N");
+  OptionTable options(*command);
+  options.text("data", o->data,
+               "test set for the branches' accuracy: cifar10:DIR | cifar100:DIR | synthetic",
+               "SPEC");
+  options.integer("limit-test", o->limit_test, "only the first N test images; 0 = all", 0, kMany);
+  options.integer("null", o->examine.null_passports, "random passports to compare with", 0,
+                  1'000'000);
+  options.integer("null-images", o->examine.null_images, "test images for each of them", 1, kMany);
+  options.integer("tests", o->examine.tests,
+                  "claims tried so far, this one included: corrects log2 p", 1, int64_t{1} << 40);
+  options.integer("seed", o->examine.seed, "of the random passports", 0,
+                  std::numeric_limits<int64_t>::max());
+  options.call_flag("json", o->json, "one JSON document on stdout");
   o->machine.add_to(*command);
-  command->add_flag("--json", o->json, "one JSON document on stdout");
   command->footer(
+      "Exit code: 0 supported, 9 inconclusive, 1 not supported.\n"
       "Example: passnorm verify runs/a --passport runs/a/owner.passport --data cifar10:data");
   command->callback([o, &action] { action = [o] { return run(*o); }; });
 }

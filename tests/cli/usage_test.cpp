@@ -17,8 +17,9 @@ TEST(Program, EveryCommandExplainsItself) {
     std::vector<std::string> command;
     std::vector<std::string> parts;
   } rows[] = {
-      {{}, {"train", "eval", "verify", "demo", "Exit codes:"}},
-      {{"train"}, {"--scheme", "Example: passnorm train", "--seed"}},
+      {{},
+       {"train", "eval", "verify", "demo", "doctor", "export", "inspect", "bench", "Exit codes:"}},
+      {{"train"}, {"--scheme", "Examples:\n  passnorm train", "--seed"}},
       {{"eval"}, {"--passport", "Example: passnorm eval"}},
       {{"verify"}, {"--tests", "Example: passnorm verify", "--null"}},
       {{"demo"}, {"--epochs", "--overwrite"}},
@@ -72,7 +73,7 @@ TEST(Program, RefusesWhatItDoesNotUnderstand) {
       {{"--clip-norm", "-1"}},
       {{"--clip-norm", "nan"}},
       {{"--sign-loss", "-1"}},
-      {{"--schedule", "cosine"}},
+      {{"--schedule", "cosines"}},
       {{"--schedule", "multistep:9,5"}},
       {{"--keep", "worst"}},
       {{"--normalise", "none"}},

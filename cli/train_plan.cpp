@@ -1,0 +1,153 @@
+// passnorm train --dry-run: what a run would be.
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include "cli/train_options.hpp"
+#include "engine/io/text.hpp"
+
+namespace passnorm::cli {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr int64_t kSteps = 3;  // that are tried
+
+std::string origin(const Setting& s) {
+  switch (s.source) {
+    case Setting::Source::kCommandLine:
+      return "command line";
+    case Setting::Source::kEnvironment:
+      return s.variable();
+    case Setting::Source::kFile:
+      return s.origin;
+    case Setting::Source::kDefault:
+      return "default";
+  }
+  return {};
+}
+
+double mib(size_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
+
+/// The first n images, again and again when there are fewer.
+train::ImageSet first_images(const train::ImageSet& set, int64_t n) {
+  train::ImageSet out = set;
+  out.n = n;
+  out.images.clear(), out.labels.clear();
+  for (int64_t i = 0; i < n; ++i) {
+    const auto image = set.image(i % set.n);
+    out.images.insert(out.images.end(), image.begin(), image.end());
+    out.labels.push_back(set.labels[static_cast<size_t>(i % set.n)]);
+  }
+  return out;
+}
+
+struct Trial {
+  size_t peak_bytes = 0;  ///< of the stream's memory
+  double seconds = 0;     ///< of the last step
+};
+
+Trial try_steps(TrainingSetup& setup, const TrainOptions& o) {
+  std::optional<Passport> passport;
+  if (setup.model->has_branch(Branch::kPassport))
+    passport = Passport::random(setup.model->sites(), Secret32::random(), Signature::random());
+  const train::ImageSet images = first_images(setup.data, kSteps * o.fit.batch);
+  train::FitOptions fit = o.fit;
+  fit.epochs = 1;
+  fit.progress_seconds = 0;
+  fit.max_skipped = kSteps + 1;  // the numbers do not matter here
+  fit.keep_best = false;
+  fit.checkpoint = {};
+  Trial trial;
+  auto last = Clock::now();
+  train::fit(*setup.model, passport ? &*passport : nullptr,
+             {images, nullptr, setup.triggers ? &*setup.triggers : nullptr}, fit,
+             {.progress = [&](const train::Progress&) {
+               const auto now = Clock::now();
+               trial.seconds = std::chrono::duration<double>(now - last).count();
+               last = now;
+             }});
+  trial.peak_bytes = setup.model->stream().memory()->peak_bytes() + setup.data.images.size() -
+                     images.images.size();
+  return trial;
+}
+
+std::string duration(double seconds) {
+  if (seconds < 90) return fmt::format("{:.0f} s", seconds);
+  if (seconds < 5400) return fmt::format("{:.0f} min", seconds / 60);
+  return fmt::format("{:.1f} h", seconds / 3600);
+}
+
+}  // namespace
+
+void describe_training(TrainOptions& o, const OptionTable& table) {
+  const bool seed_drawn = !o.seed;
+  TrainingSetup setup = set_up(o);
+  const Model& model = *setup.model;
+  const auto weights = static_cast<size_t>(model.parameters().count()) * sizeof(float);
+  const size_t moments = weights * (o.optimizer == "adam" ? 2 : 1);
+  const int64_t steps = setup.data.n / o.fit.batch;
+  if (steps < 1)
+    fail(Fault::kUsage, "--batch ", o.fit.batch, " is larger than the ", setup.data.n,
+         " training images");
+  const Trial trial = try_steps(setup, o);
+  const size_t known = 2 * weights + moments + setup.data.images.size();
+  const size_t rest = trial.peak_bytes - std::min(trial.peak_bytes, known);
+  int64_t bits = 0;
+  for (const int64_t channels : model.site_channels()) bits += channels;
+  const double seconds = trial.seconds * static_cast<double>(steps * o.fit.epochs);
+
+  const auto value = [&](const Setting& s) {
+    const std::string text = s.toml();
+    if (s.name == "seed" && seed_drawn) return std::string("(drawn)");
+    if (text == "\"\"") return std::string("-");
+    return text.starts_with('"') ? parse_json(s.name, text).get<std::string>() : text;
+  };
+
+  if (o.json) {
+    Json settings = Json::object(), sites = Json::object();
+    for (const auto& s : table.settings())
+      if (s->reach != Setting::Reach::kCall)
+        settings[s->name] = {{"value", value(*s)}, {"from", origin(*s)}};
+    for (const Site& site : model.sites()) sites[site.name] = site.channels();
+    print_json({{"settings", settings},
+                {"parameters", model.parameters().count()},
+                {"sites", sites},
+                {"train_images", setup.data.n},
+                {"test_images", setup.test.n},
+                {"trigger_images", setup.triggers ? setup.triggers->n : 0},
+                {"steps_per_epoch", steps},
+                {"seconds_per_step", trial.seconds},
+                {"memory",
+                 {{"weights", weights},
+                  {"gradients", weights},
+                  {"optimizer", moments},
+                  {"data", setup.data.images.size()},
+                  {"activations", rest},
+                  {"total", trial.peak_bytes}}}});
+    return;
+  }
+  for (const auto& s : table.settings()) {
+    if (s->reach == Setting::Reach::kCall) continue;
+    fmt::print("{:<22} {:<28} {}\n", s->name, value(*s), origin(*s));
+  }
+  fmt::print("\nnetwork   {}, {:.2f} million parameters\n", o.model,
+             static_cast<double>(model.parameters().count()) / 1e6);
+  fmt::print("passport  {} bits at {} of {} layers\n", bits, model.sites().size(),
+             model.possible_sites().size());
+  for (const Site& site : model.sites())
+    fmt::print("            {:<24} {:>5} bits\n", site.name, site.channels());
+  fmt::print("data      {} training, {} test images of {} classes", setup.data.n, setup.test.n,
+             setup.data.classes);
+  fmt::print("{}\n", setup.triggers ? fmt::format(", {} triggers", setup.triggers->n) : "");
+  fmt::print("steps     {} an epoch, {} in all\n", steps, steps * o.fit.epochs);
+  fmt::print(
+      "memory    {:.0f} MiB: weights {:.1f}, gradients {:.1f}, optimiser {:.1f}, images {:.1f},\n"
+      "          activations and workspace {:.1f} (the peak of {} steps that were run)\n",
+      mib(trial.peak_bytes), mib(weights), mib(weights), mib(moments),
+      mib(setup.data.images.size()), mib(rest), kSteps);
+  fmt::print("time      about {}, at {:.0f} ms a step here, evaluation not included\n",
+             duration(seconds), 1e3 * trial.seconds);
+  fmt::print("Nothing was written.\n");
+}
+
+}  // namespace passnorm::cli
