@@ -184,6 +184,7 @@ TEST(ImageFile, RefusesInOneLine) {
        "damaged PNG: IDAT: Missing PLTE before IDAT"},
       {size(0, 5), "damaged PNG: Invalid IHDR data"},
       {size(16385, 1), "a picture of 1 x 16385 pixels; expected 1 to 16384 a side"},
+      {size(1, 16385), "a picture of 16385 x 1 pixels"},
       {size(1, 0x7fffffff), "a picture of 2147483647 x 1 pixels"},
       {size(8193, 8192),
        "a picture of 8192 x 8193 pixels; expected 1 to 16384 a side and at most "
