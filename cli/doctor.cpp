@@ -1,6 +1,5 @@
 // passnorm doctor: what this machine is, what the program does with it, and what to change.
 #include <fmt/format.h>
-#include <link.h>
 #include <omp.h>
 #include <sched.h>
 #include <sys/resource.h>
@@ -11,8 +10,8 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <sstream>
-#include <thread>
 
 #include "cli/app.hpp"
 #include "cli/help.hpp"
@@ -307,15 +306,11 @@ Finding gpu() {
 
 /// File names of the shared libraries that are loaded, with the version that they carry.
 Finding libraries() {
-  std::vector<std::string> loaded;
-  dl_iterate_phdr(
-      [](dl_phdr_info* info, size_t, void* to) {
-        std::error_code error;
-        const fs::path file = fs::canonical(info->dlpi_name, error);
-        if (!error) static_cast<std::vector<std::string>*>(to)->push_back(file.filename());
-        return 0;
-      },
-      &loaded);
+  std::set<std::string> loaded;
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);)
+    if (const size_t slash = line.rfind('/'); slash != std::string::npos)
+      loaded.insert(line.substr(slash + 1));
   Json data = {{"convolution", cpu_kernels().convolution}};
   std::string value = cpu_kernels().convolution;
   for (const char* name : {"libsodium", "libturbojpeg", "libpng", "libgomp", "libomp", "libhwy"})
