@@ -29,6 +29,10 @@ struct ConvGeometry {
   bool operator==(const ConvGeometry&) const = default;
 };
 
+/// Whether this device multiplies activations of a type as they are; the functions below may refuse
+/// others with Error(kMachine).
+bool convolves(CpuStream& stream, DType dtype);
+
 /// y = conv(x, w) + bias, or relu of it
 struct ConvForward {
   ConvGeometry geometry;

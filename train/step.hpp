@@ -19,7 +19,8 @@ struct StepResult {
   ops::SignLosses signs;   ///< per site; without values when no passport branch ran
 };
 
-/// x [N, H, W, C], labels [N] i32. The loss is the lanes' cross-entropies plus the sites' sign
+/// x [N, H, W, C] f32 or bf16, the storage of all activations and their gradients; labels [N] i32.
+/// The loss is the lanes' cross-entropies plus the sites' sign
 /// losses. The model's gradients are overwritten, unless accumulate. Updates running statistics
 /// (mode kTrain).
 StepResult forward_backward(Model& model, const OpenPassport* passport, const Tensor& x,

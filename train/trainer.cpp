@@ -2,6 +2,7 @@
 
 #include <chrono>
 
+#include "kernels/convolution.hpp"
 #include "kernels/elementwise.hpp"
 #include "train/batches.hpp"
 #include "train/fingerprint.hpp"
@@ -45,6 +46,11 @@ class Run {
   }
 
   EpochReport run() {
+    const bool native =
+        dispatch(model_.stream(), [&](auto& s) { return kernels::convolves(s, o_.precision); });
+    if (!native)
+      note(concat("this machine does not convolve ", passnorm::name_of(o_.precision),
+                  ": activations are stored so and convolved in f32"));
     while (state_.position.epoch < o_.epochs) {
       train_epoch();
       finish_epoch();

@@ -19,6 +19,10 @@ Var convolution(Tape& tape, const Var& x, const Var& w, const Var& bias, int64_t
                                 .stride = stride,
                                 .pad = pad};
   Stream& stream = tape.stream();
+  const DType storage = x.value.dtype();
+  if (!dispatch(stream, [&](auto& s) { return kernels::convolves(s, storage); }))
+    return cast(tape, convolution(tape, cast(tape, x, DType::kF32), w, bias, stride, pad, relu),
+                storage);
   const Var y = tape.result(Tensor::empty(stream, {g.n, g.oh(), g.ow(), g.o}, x.value.dtype()),
                             x.lanes, x, w, bias);
   dispatch(stream, [&](auto& s) {
@@ -68,7 +72,7 @@ Var linear(Tape& tape, const Var& x, const Var& w, const Var& bias) {
   PASSNORM_CHECK(x.shape().rank() == 2 && w.shape().rank() == 2, "x ", x.shape(), ", w ",
                  w.shape());
   const auto as_image = [](const Var& v) { return v.reshape({v.shape()[0], 1, 1, v.shape()[1]}); };
-  return convolution(tape, as_image(x), as_image(w), bias, 1, 0)
+  return convolution(tape, as_image(cast(tape, x, DType::kF32)), as_image(w), bias, 1, 0)
       .reshape({x.shape()[0], w.shape()[0]});
 }
 

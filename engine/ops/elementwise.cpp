@@ -30,6 +30,22 @@ Var add(Tape& tape, const Var& a, const Var& b, bool relu) {
   return y;
 }
 
+Var cast(Tape& tape, const Var& x, DType dtype) {
+  if (x.value.dtype() == dtype) return x;
+  Stream& stream = tape.stream();
+  const Var y = tape.result(Tensor::empty(stream, x.shape(), dtype), x.lanes, x);
+  dispatch(stream, [&](auto& s) { kernels::cast(s, {.x = x.value.view(), .y = y.value.view()}); });
+  tape.record(y, [&stream, x](const Tensor& dy) {
+    const GradientSink dx = x.sink(stream);
+    const Tensor to = dx.accumulate ? Tensor::empty(stream, x.shape(), dx.value.dtype()) : dx.value;
+    dispatch(stream, [&](auto& s) {
+      kernels::cast(s, {.x = dy.view(), .y = to.view()});
+      if (dx.accumulate) kernels::add_to(s, {.x = to.view(), .y = dx.value.view()});
+    });
+  });
+  return y;
+}
+
 Var slice(Tape& tape, const Var& x, int64_t offset, const Shape& shape) {
   Var y = tape.result(x.value.slice(offset, shape), x.lanes, x);
   if (y.gradient) {  // consumers of a slice always add: the whole starts from zero

@@ -12,11 +12,16 @@
 namespace passnorm::ops {
 
 /// Cross-correlation of x [N, H, W, C] with w [O, KH, KW, C], plus bias [O] when it has a value;
-/// or relu of it.
+/// or relu of it. Of a type that the device does not convolve, x is computed in f32 and the result
+/// stored in x's type.
 Var convolution(Tape& tape, const Var& x, const Var& w, const Var& bias, int64_t stride,
                 int64_t pad, bool relu = false);
 
-/// x w^T + bias: x [N, I], w [O, I], bias [O] when it has a value.
+/// x as a tensor of another floating type; its gradient has x's.
+Var cast(Tape& tape, const Var& x, DType dtype);
+
+/// x w^T + bias: x [N, I], w [O, I], bias [O] when it has a value. In f32, whatever x is: logits
+/// are f32.
 Var linear(Tape& tape, const Var& x, const Var& w, const Var& bias);
 
 /// One lane of `norm`: statistics and affine; a scale or shift without a value is 1 or 0.

@@ -212,6 +212,14 @@ void* pointer(const ConstView& view) { return const_cast<void*>(view.data); }
 
 }  // namespace
 
+bool convolves(CpuStream&, DType dtype) {
+  if (dtype != DType::kBF16) return dtype == DType::kF32;
+  // Instruction sets are bit masks that contain each other; AVX-512 without bf16 only imitates it.
+  const auto set = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
+  const auto bf16 = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_bf16);
+  return (set & bf16) == bf16;
+}
+
 void conv_forward(CpuStream& stream, const ConvForward& a) {
   check(a.geometry, a.x, a.w, a.bias, a.y);
   run(stream,

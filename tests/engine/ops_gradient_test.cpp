@@ -9,6 +9,8 @@
 
 #include "engine/io/file.hpp"
 #include "engine/ops/ops.hpp"
+#include "kernels/convolution.hpp"
+#include "kernels/elementwise.hpp"
 #include "tests/support/gradient_check.hpp"
 #include "tests/support/streams.hpp"
 
@@ -91,6 +93,14 @@ Checked convolution_relu() {
             e.kinks_at_zero(y.value.span());
           },
           40};
+}
+
+/// To its own type: roundings to another have no derivative (Cast, below).
+Checked cast() {
+  const Var x = input({3, 5}, 1);
+  Checked c{{{"x", x}}, {}, 1};
+  c.f = [=](Evaluation& e) { e.sum(ops::cast(e.tape, x, DType::kF32)); };
+  return c;
 }
 
 Checked linear(bool with_bias) {
@@ -409,6 +419,7 @@ const std::vector<OpCase>& op_cases() {
       {"cross_entropy", "smoothing", [] { return cross_entropy(kOne, 0.1f); }},
       {"cross_entropy", "split", [] { return cross_entropy(kSplit, 0.2f); }},
       {"cross_entropy", "shared", [] { return cross_entropy(kShared, 0); }},
+      {"cast", "same_type", [] { return cast(); }},
       {"passport_read", "two_sites", [] { return passport_read(); }},
       {"passport_read", "one_digest", [] { return passport_read_of_one_digest(); }},
       {"gate", "two_sites", [] { return gate(); }},
@@ -441,6 +452,70 @@ TEST_P(OpGradient, IsNotRecordedInForwardOnlyMode) {
 
 INSTANTIATE_TEST_SUITE_P(Ops, OpGradient, testing::ValuesIn(op_cases()),
                          testing::PrintToStringParamName());
+
+/// Values are rounded on the way there, gradients on the way back; a second use adds.
+TEST(Cast, RoundsValuesAndGradients) {
+  const Var x = input({4, 8}, 1);
+  const auto rounded = [](float v) { return static_cast<float>(bfloat16(v)); };
+  std::vector<float> expected = x.value.to_host(poisoned());
+  for (float& v : expected) v = rounded(v);
+  for (const int uses : {1, 2}) {
+    x.gradient->written = false;
+    Tape tape(poisoned());
+    for (int use = 0; use < uses; ++use) {
+      const Var y = ops::cast(tape, x, DType::kBF16);
+      EXPECT_EQ(y.value.dtype(), DType::kBF16);
+      const Var z = ops::cast(tape, y, DType::kF32);
+      EXPECT_EQ(z.value.to_host(poisoned()), expected);
+      tape.record_loss([z] {  // 0.001 (i + 1): few are bf16 numbers
+        const GradientSink to = z.sink(poisoned());
+        for (size_t i = 0; i < 32; ++i) to.value.span()[i] = 0.001f * static_cast<float>(i + 1);
+      });
+    }
+    tape.backward();
+    const auto gradient = x.gradient->value.to_host(poisoned());
+    for (size_t i = 0; i < 32; ++i)
+      EXPECT_EQ(gradient[i],
+                static_cast<float>(uses) * rounded(0.001f * static_cast<float>(i + 1)));
+  }
+}
+
+/// The device's kernels refuse f16: it is stored so and convolved in f32, forward and backward.
+TEST(Convolution, OfATypeThatTheDeviceCannotConvolve) {
+  ASSERT_FALSE(kernels::convolves(poisoned(), DType::kF16));
+  const Shape xs{2, 5, 4, 3}, ws{4, 3, 3, 3};
+  const Var x32 = input(xs, 1), w = input(ws, 2), bias = input({4}, 3);
+  Tape cast_tape(poisoned());
+  const Var x16{
+      ops::cast(cast_tape, constant(x32), DType::kF16).value, {}, std::make_shared<Gradient>()};
+  const Var x_rounded{
+      ops::cast(cast_tape, constant(x16), DType::kF32).value, {}, std::make_shared<Gradient>()};
+  const auto run = [&](const Var& x) {
+    for (const Var* v : {&w, &bias, &x}) v->gradient->written = false;
+    Tape tape(poisoned());
+    const Var y = ops::convolution(tape, x, w, bias, 1, 1);
+    EXPECT_EQ(y.value.dtype(), x.value.dtype());
+    const Var y32 = ops::cast(tape, y, DType::kF32);
+    tape.record_loss([y32] {  // 1: the same in both types
+      kernels::fill(poisoned(), {.y = y32.sink(poisoned()).value.view(), .value = 1});
+    });
+    tape.backward();
+    std::vector<std::vector<float>> out{y32.value.to_host(poisoned())};
+    for (const Var* v : {&w, &bias}) out.push_back(v->gradient->value.to_host(poisoned()));
+    Tape read(poisoned());
+    const Var dx{x.gradient->value, {}, nullptr};
+    out.push_back(ops::cast(read, dx, DType::kF32).value.to_host(poisoned()));
+    return out;
+  };
+  const auto expected = run(x_rounded), got = run(x16);
+  for (size_t k = 0; k < 4; ++k) {
+    ASSERT_EQ(got[k].size(), expected[k].size());
+    const bool stored = k == 0 || k == 3;  // y and dx
+    for (size_t i = 0; i < got[k].size(); ++i)
+      ASSERT_EQ(got[k][i], stored ? static_cast<float>(float16(expected[k][i])) : expected[k][i])
+          << k << " " << i;
+  }
+}
 
 /// The weight of backward is a factor of every loss's gradient (4 is exact in floating point).
 TEST(OpGradients, OfLossesHaveTheWeightOfBackward) {

@@ -172,6 +172,7 @@ std::vector<Case> cases() {
     for (const bool adam : {false, true})
       for (const bool triggers : {false, true})
         all.push_back({scheme, adam, triggers, adam != triggers});
+  all.push_back({"pan", false, true, true, DType::kBF16});
   return all;
 }
 INSTANTIATE_TEST_SUITE_P(Runs, Resume, testing::ValuesIn(cases()),
