@@ -1,5 +1,5 @@
-// Where a passphrase comes from: a file, a descriptor or the terminal. Never the command line (other
-// users see it), the environment (children inherit it) or the configuration.
+// Where a passphrase comes from: a file, a descriptor or the terminal. Never the command line
+// (other users see it), the environment (children inherit it) or the configuration.
 #pragma once
 
 #include <memory>

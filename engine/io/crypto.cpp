@@ -26,6 +26,11 @@ void random_bytes(std::span<uint8_t> bytes) {
 
 void wipe(std::span<uint8_t> bytes) { sodium_memzero(bytes.data(), bytes.size()); }
 
+void wipe_stack() {
+  // The deepest of libsodium's, ChaCha20 for AVX2, reaches 2.5 KiB.
+  sodium_stackzero(size_t{16} << 10);
+}
+
 bool constant_time_equal(std::span<const uint8_t> a, std::span<const uint8_t> b) {
   return a.size() == b.size() && sodium_memcmp(a.data(), b.data(), a.size()) == 0;
 }
@@ -52,7 +57,10 @@ struct Hasher::State {
         "output of ", output_bytes, " bytes");
     add(domain);
   }
-  ~State() { sodium_memzero(&blake2b, sizeof blake2b); }
+  ~State() {
+    sodium_memzero(&blake2b, sizeof blake2b);
+    wipe_stack();
+  }
   State(const State&) = delete;
   State& operator=(const State&) = delete;
 
@@ -149,6 +157,7 @@ SecretVector<uint32_t> keyed_stream_u32(const Secret32& key, std::string_view do
   if (words.empty()) return words;
   crypto_stream_chacha20_ietf(reinterpret_cast<uint8_t*>(words.data()),
                               words.size() * sizeof(uint32_t), kNonce, stream_key.bytes().data());
+  wipe_stack();
   return words;
 }
 

@@ -47,6 +47,9 @@ void random_bytes(std::span<uint8_t> bytes);
 /// Overwrites with zeros; never optimised away.
 void wipe(std::span<uint8_t> bytes);
 
+/// Overwrites the stack below the caller, where ciphers and hashes that it called left their keys.
+void wipe_stack();
+
 /// Compares in a time that depends on the lengths only.
 bool constant_time_equal(std::span<const uint8_t> a, std::span<const uint8_t> b);
 

@@ -51,7 +51,10 @@ SecretVector<uint8_t> key_of(const SecretText& passphrase, const Header& h) {
 struct Stream {
   crypto_secretstream_xchacha20poly1305_state state;
   Stream() = default;
-  ~Stream() { sodium_memzero(&state, sizeof state); }
+  ~Stream() {
+    sodium_memzero(&state, sizeof state);
+    wipe_stack();
+  }
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 };

@@ -116,6 +116,61 @@ TEST(File, AFailedWriteLeavesTheOldFileAndNoTemporary) {
   EXPECT_EQ(folder.names(), std::vector<std::string>{"a"});
 }
 
+/// The modes of a folder's files at the moment of the first write to one of them.
+std::string watched_folder;
+std::vector<mode_t> modes_at_first_write;
+void note_modes(int) {
+  for (const auto& entry : std::filesystem::directory_iterator(watched_folder))
+    modes_at_first_write.push_back(mode_of(entry.path()));
+}
+
+/// With a umask that forbids nothing, and before the file holds a byte.
+TEST(File, ASecretIsNeverOpenToOthers) {
+  const TemporaryFolder folder;
+  watched_folder = folder.path();
+  modes_at_first_write.clear();
+  const mode_t umask_before = ::umask(0);
+  {
+    const FileSizeLimit limit(0);  // the first byte raises SIGXFSZ, which is not ignored now
+    void (*const before)(int) = ::signal(SIGXFSZ, note_modes);
+    refusal(Fault::kMemory,
+            [&] { write_file_atomic(folder.path("secret"), bytes_of("s"), {.mode = 0600}); });
+    ::signal(SIGXFSZ, before);
+  }
+  EXPECT_EQ(modes_at_first_write, std::vector<mode_t>{0600});
+  write_file_atomic(folder.path("secret"), bytes_of("s"), {.mode = 0600});
+  EXPECT_EQ(mode_of(folder.path("secret")), 0600u);
+  ::umask(umask_before);
+}
+
+TEST(File, ASecretFileTellsWhetherOthersMayUseIt) {
+  const TemporaryFolder folder;
+  const std::string path = folder.write("secret", "12345");
+  std::filesystem::create_symlink("secret", folder.path("link"));
+  for (mode_t mode = 0400; mode < 01000; ++mode) {
+    if ((mode & 0400) == 0) continue;
+    ASSERT_EQ(::chmod(path.c_str(), mode), 0);
+    for (const char* name : {"secret", "link"}) {
+      const SecretFile file = read_secret_file(folder.path(name), 5);
+      EXPECT_EQ(file.shared, (mode & 077) != 0) << std::oct << mode;
+      EXPECT_EQ(text_of(file.bytes), "12345");
+    }
+  }
+  EXPECT_CONTAINS(refusal(Fault::kInput, [&] { read_secret_file(path, 4); }), "longer than");
+  // What a shell's <(...) gives: a pipe, whose mode says nothing.
+  const std::string pipe = folder.path("pipe");
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0666), 0);
+  std::thread writer([&] {
+    const int fd = ::open(pipe.c_str(), O_WRONLY);
+    EXPECT_EQ(::write(fd, "abc", 3), 3);
+    ::close(fd);
+  });
+  const SecretFile file = read_secret_file(pipe, 5);
+  writer.join();
+  EXPECT_EQ(text_of(file.bytes), "abc");
+  EXPECT_FALSE(file.shared);
+}
+
 TEST(File, RefusesWithOneLineThatNamesTheFile) {
   const TemporaryFolder folder;
   const std::string file = folder.write("file", "12345");

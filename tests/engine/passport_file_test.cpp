@@ -69,12 +69,75 @@ TEST(PassportFile, IsForItsOwnerOnly) {
   struct stat status {};
   ASSERT_EQ(::stat(path.c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 07777, 0600u);
-  for (const mode_t mode : {0640, 0604, 0644}) {
+  for (const mode_t mode : {0640, 0604, 0644, 0620, 0602, 0610}) {
     ASSERT_EQ(::chmod(path.c_str(), mode), 0);
     EXPECT_CONTAINS(refusal(Fault::kSecret, [&] { Passport::load(path); }), "chmod 600");
   }
   ASSERT_EQ(::chmod(path.c_str(), 0400), 0);
   EXPECT_EQ(Passport::load(path).bit_count(), 24);
+}
+
+SecretText passphrase(std::string_view text = "correct horse") { return SecretText(text); }
+
+TEST(PassportFile, IsSealedWithAPassphrase) {
+  const TemporaryFolder folder;
+  const std::string path = folder.path("p");
+  const SecretText right = passphrase();
+  passport().save(path, &right, kLeastSealCost);
+  struct stat status {};
+  ASSERT_EQ(::stat(path.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 07777, 0600u);
+  const std::vector<std::byte> sealed = read_file(path, 1 << 20);
+  EXPECT_TRUE(is_sealed(sealed));
+  for (const char* word : {"conv1", "passport", "Alice"})
+    EXPECT_EQ(text_of(sealed).find(word), std::string_view::npos) << word;
+
+  std::vector<std::string> asked;
+  const auto ask = [&](const std::string& of) {
+    asked.push_back(of);
+    return passphrase();
+  };
+  const Passport opened = Passport::load(path, ask);
+  EXPECT_EQ(asked, std::vector<std::string>{path});
+  EXPECT_EQ(opened.bytes(), passport().bytes());
+  // Others may have it: a backup, a mail.
+  ASSERT_EQ(::chmod(path.c_str(), 0644), 0);
+  EXPECT_EQ(Passport::load(path, ask).bit_count(), 24);
+
+  EXPECT_CONTAINS(refusal(Fault::kSecret, [&] { Passport::load(path); }), "sealed");
+  EXPECT_CONTAINS(
+      refusal(Fault::kSecret,
+              [&] { Passport::load(path, [](auto&) { return passphrase("correct horsf"); }); }),
+      "wrong passphrase");
+  // A plain file asks for nothing.
+  asked.clear();
+  passport().save(path);
+  EXPECT_EQ(Passport::load(path, ask).bytes(), passport().bytes());
+  EXPECT_TRUE(asked.empty());
+  // What was sealed may still be no passport.
+  write_file_atomic(path, seal(safetensors_bytes({}, {{"format", "x"}}), right, kLeastSealCost));
+  EXPECT_CONTAINS(refusal(Fault::kInput, [&] { Passport::load(path, ask); }), "\"x\" file");
+}
+
+TEST(PassportFile, IsAFunctionOfItsBytes) {
+  const SecretBytes bytes = passport().bytes();
+  EXPECT_EQ(Passport::parse("name", bytes).bytes(), bytes);
+  const std::string message = refusal(Fault::kInput, [&] {
+    Passport::parse("name", {bytes.begin(), bytes.end() - 1});
+  });
+  EXPECT_TRUE(message.starts_with("name: ")) << message;
+}
+
+/// Somebody else's link in the owner's folder does not lead the secret out of it.
+TEST(PassportFile, ReplacesALinkAndDoesNotFollowIt) {
+  const TemporaryFolder folder;
+  const std::string elsewhere = folder.write("elsewhere", "untouched");
+  std::filesystem::create_symlink("elsewhere", folder.path("p"));
+  passport().save(folder.path("p"));
+  EXPECT_FALSE(std::filesystem::is_symlink(folder.path("p")));
+  EXPECT_EQ(text_of(read_file(elsewhere, 100)), "untouched");
+  std::filesystem::create_symlink("p", folder.path("link"));
+  EXPECT_EQ(Passport::load(folder.path("link")).bit_count(), 24) << "reading follows links";
 }
 
 TEST(PassportFile, OfAnotherKindIsNamedBeforeItsMode) {
