@@ -1,0 +1,27 @@
+// What a file or run directory is, told by its content.
+#pragma once
+
+#include <string>
+
+#include "engine/io/json.hpp"
+
+namespace passnorm::cli {
+
+/// An object with "path" and "kind", and what there is to say of that kind:
+///   model        a network of this program
+///   torchvision  a network exported under torchvision's names
+///   tensors      any other safetensors file
+///   passport     an owner's passport: never a key, a bit or the seed
+///   sealed       a passport behind a passphrase: its size and what a guess costs
+///   checkpoint   of a training run: its settings, never its tensors' values
+///   settings     a TOML file; the seed, from which a passport may follow, is left out
+///   metrics      metrics.jsonl or metrics.csv: the last epoch
+///   run          a run directory: "files" holds the description of each, or "error"
+/// Error(kInput) for anything else and for a damaged file, Error(kSecret) for a passport that
+/// others can read.
+Json describe(const std::string& path);
+
+/// The same in words, with a table of tensors where there is one.
+std::string text_of_description(const Json& description);
+
+}  // namespace passnorm::cli
