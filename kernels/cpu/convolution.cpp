@@ -1,8 +1,9 @@
-// Convolution by oneDNN: Winograd F(4x4, 3x3) where it pays, else direct convolution on
-// channels-last memory.
+// Convolution: our own Winograd F(4x4, 3x3) where it pays, else oneDNN's direct convolution, both
+// on channels-last memory.
 #include "kernels/convolution.hpp"
 
 #include "kernels/cpu/onednn.hpp"
+#include "kernels/cpu/winograd.hpp"
 
 namespace passnorm::kernels {
 namespace {
@@ -65,38 +66,14 @@ struct Problem {
   }
 };
 
-/// A way to compute it: Winograd wants its own activation layout, direct convolution runs on the
-/// caller's.
-struct Candidate {
-  algorithm how;
-  Tag activations;
-};
-
-/// F(4x4, 3x3) needs a quarter of the multiplications, but transforms the filters in every call,
-/// copies activations to its own layout, and rounds more (relative error about 1e-6 in place of
-/// 2e-7). Measured on two cores it pays in all three directions from about 64 tiles of 4x4 outputs
-/// and 32 x 64 channels on, and then takes 0.4 to 0.8 of the time.
-bool winograd_pays(const ConvGeometry& g) {
-  const int64_t tiles = g.n * ((g.oh() + 3) / 4) * ((g.ow() + 3) / 4);
-  return g.kh == 3 && g.kw == 3 && g.stride == 1 && g.c >= 32 && g.o >= 32 && g.c + g.o >= 96 &&
-         tiles >= 64;
-}
-
-/// The first optimised implementation among the candidates.
-template <class MakeDesc>
-auto choose(const Problem& p, MakeDesc make_desc) {
+/// The first optimised implementation.
+template <class Primitive>
+Primitive optimised(const Problem& p, Primitive desc) {
   std::string seen = "none";
-  constexpr Candidate kCandidates[] = {{algorithm::convolution_winograd, Tag::any},
-                                       {algorithm::convolution_direct, Tag::nhwc}};
-  for (const Candidate& candidate : kCandidates) {
-    if (candidate.how == algorithm::convolution_winograd && !winograd_pays(p.g)) continue;
-    auto desc = make_desc(candidate);
-    while (desc) {
-      const std::string implementation = desc.impl_info_str();
-      if (!is_reference(implementation)) return desc;
-      seen = implementation;
-      if (!desc.next_impl()) break;
-    }
+  while (desc) {
+    seen = desc.impl_info_str();
+    if (!is_reference(seen)) return desc;
+    if (!desc.next_impl()) break;
   }
   fail(Fault::kMachine, p.name(),
        ": oneDNN has no optimised implementation on this CPU (found: ", seen, ")",
@@ -114,17 +91,18 @@ dnnl::primitive_attr attributes(bool relu = false) {
   return a;
 }
 
-dnnl::convolution_forward::primitive_desc forward_desc(const Problem& p, Candidate c,
+dnnl::convolution_forward::primitive_desc forward_desc(const Problem& p,
                                                        const dnnl::engine& engine) {
   using F = dnnl::convolution_forward;
-  return {
-      F::desc(prop_kind::forward_training, c.how, p.x_desc(c.activations), p.w_desc(p.x, Tag::any),
-              p.bias_desc(), p.y_desc(c.activations), p.strides(), p.pad_before(), p.pad_after()),
-      attributes(p.relu), engine, /*allow_empty=*/true};
+  return optimised(
+      p, F::primitive_desc(F::desc(prop_kind::forward_training, algorithm::convolution_direct,
+                                   p.x_desc(Tag::nhwc), p.w_desc(p.x, Tag::any), p.bias_desc(),
+                                   p.y_desc(Tag::nhwc), p.strides(), p.pad_before(), p.pad_after()),
+                           attributes(p.relu), engine, /*allow_empty=*/true));
 }
 
 std::unique_ptr<Plan> make_forward(const Problem& p, const dnnl::engine& engine) {
-  const auto chosen = choose(p, [&](Candidate c) { return forward_desc(p, c, engine); });
+  const auto chosen = forward_desc(p, engine);
   std::vector<Operand> operands = {
       {DNNL_ARG_SRC, Role::kInput, p.x_desc(Tag::nhwc), chosen.src_desc()},
       {DNNL_ARG_WEIGHTS, Role::kInput, p.w_desc(p.w, Tag::ohwi), chosen.weights_desc()},
@@ -137,13 +115,11 @@ std::unique_ptr<Plan> make_forward(const Problem& p, const dnnl::engine& engine)
 
 std::unique_ptr<Plan> make_backward_data(const Problem& p, const dnnl::engine& engine) {
   using B = dnnl::convolution_backward_data;
-  const auto chosen = choose(p, [&](Candidate c) -> B::primitive_desc {
-    const auto hint = forward_desc(p, c, engine);
-    if (!hint) return {};
-    return {B::desc(c.how, p.x_desc(c.activations), p.w_desc(p.y, Tag::any),
-                    p.y_desc(c.activations), p.strides(), p.pad_before(), p.pad_after()),
-            attributes(), engine, hint, /*allow_empty=*/true};
-  });
+  const auto chosen = optimised(
+      p, B::primitive_desc(
+             B::desc(algorithm::convolution_direct, p.x_desc(Tag::nhwc), p.w_desc(p.y, Tag::any),
+                     p.y_desc(Tag::nhwc), p.strides(), p.pad_before(), p.pad_after()),
+             attributes(), engine, forward_desc(p, engine), /*allow_empty=*/true));
   return std::make_unique<Plan>(
       engine, B(chosen), chosen.scratchpad_desc(),
       std::vector<Operand>{
@@ -154,13 +130,11 @@ std::unique_ptr<Plan> make_backward_data(const Problem& p, const dnnl::engine& e
 
 std::unique_ptr<Plan> make_backward_weight(const Problem& p, const dnnl::engine& engine) {
   using B = dnnl::convolution_backward_weights;
-  const auto chosen = choose(p, [&](Candidate c) -> B::primitive_desc {
-    const auto hint = forward_desc(p, c, engine);
-    if (!hint) return {};
-    return {B::desc(c.how, p.x_desc(c.activations), p.w_desc(p.w, Tag::any), p.bias_desc(),
-                    p.y_desc(c.activations), p.strides(), p.pad_before(), p.pad_after()),
-            attributes(), engine, hint, /*allow_empty=*/true};
-  });
+  const auto chosen = optimised(
+      p, B::primitive_desc(B::desc(algorithm::convolution_direct, p.x_desc(Tag::nhwc),
+                                   p.w_desc(p.w, Tag::any), p.bias_desc(), p.y_desc(Tag::nhwc),
+                                   p.strides(), p.pad_before(), p.pad_after()),
+                           attributes(), engine, forward_desc(p, engine), /*allow_empty=*/true));
   const Role result = p.accumulate ? Role::kAccumulate : Role::kOutput;
   std::vector<Operand> operands = {
       {DNNL_ARG_SRC, Role::kInput, p.x_desc(Tag::nhwc), chosen.src_desc()},
@@ -207,6 +181,11 @@ void check(const ConvGeometry& g, const ConstView& x, const ConstView& w, const 
   PASSNORM_CHECK(!bias || bias.size == g.o, "the bias has ", bias.size, " elements, not ", g.o);
 }
 
+/// Activations of one type; weights are read and their gradients written in f32.
+bool by_winograd(const ConvGeometry& g, DType x, DType w, DType y) {
+  return x == y && x == DType::kF32 && w == DType::kF32 && winograd_pays(g);
+}
+
 /// oneDNN takes the buffers of inputs as writable pointers, too.
 void* pointer(const ConstView& view) { return const_cast<void*>(view.data); }
 
@@ -222,6 +201,9 @@ bool convolves(CpuStream&, DType dtype) {
 
 void conv_forward(CpuStream& stream, const ConvForward& a) {
   check(a.geometry, a.x, a.w, a.bias, a.y);
+  if (by_winograd(a.geometry, a.x.dtype, a.w.dtype, a.y.dtype) &&
+      (!a.bias || a.bias.dtype == DType::kF32))
+    return winograd_forward(stream, a);
   run(stream,
       {Direction::kForward, a.geometry, a.x.dtype, a.w.dtype, a.y.dtype, static_cast<bool>(a.bias),
        a.bias.dtype, false, a.relu},
@@ -233,6 +215,8 @@ void conv_forward(CpuStream& stream, const ConvForward& a) {
 
 void conv_backward_data(CpuStream& stream, const ConvBackwardData& a) {
   check(a.geometry, a.dx, a.w, {}, a.dy);
+  if (by_winograd(a.geometry, a.dx.dtype, a.w.dtype, a.dy.dtype))
+    return winograd_backward_data(stream, a);
   run(stream,
       {Direction::kBackwardData, a.geometry, a.dx.dtype, a.w.dtype, a.dy.dtype, false, DType::kF32,
        false, false},
@@ -243,6 +227,8 @@ void conv_backward_data(CpuStream& stream, const ConvBackwardData& a) {
 
 void conv_backward_weight(CpuStream& stream, const ConvBackwardWeight& a) {
   check(a.geometry, a.x, a.dw, a.dbias, a.dy);
+  if (by_winograd(a.geometry, a.x.dtype, a.dw.dtype, a.dy.dtype) && !a.dbias)
+    return winograd_backward_weight(stream, a);
   run(stream,
       {Direction::kBackwardWeight, a.geometry, a.x.dtype, a.dw.dtype, a.dy.dtype,
        static_cast<bool>(a.dbias), a.dbias.dtype, a.accumulate, false},

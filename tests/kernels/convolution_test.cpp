@@ -1,6 +1,6 @@
 #include "kernels/convolution.hpp"
 
-#include "tests/cases/convolution.hpp"
+#include "bench/cases/convolution.hpp"
 #include "tests/reference/convolution.hpp"
 #include "tests/reference/winograd.hpp"
 #include "tests/support/fill.hpp"
@@ -181,11 +181,14 @@ TEST_P(Convolution, BackwardWeight) {
 INSTANTIATE_TEST_SUITE_P(Odd, Convolution, testing::ValuesIn(with_types(cases::odd_convolutions())),
                          testing::PrintToStringParamName());
 
-/// The smallest layers of the networks, and one with enough tiles for Winograd and a ragged last
-/// tile.
+/// The smallest layers of the networks, and some with enough tiles for Winograd, ragged last ones
+/// and every padding it takes.
 std::vector<ConvCase> real_layers() {
-  std::vector<ConvCase> some{{"ragged_tiles", 5, 15, 13, 33, 40, 3, 3, 1, 1},
-                             {"many_tiles", 2, 24, 24, 32, 48, 3, 3, 1, 1}};
+  std::vector<ConvCase> some{{"ragged_tiles", 5, 15, 13, 48, 80, 3, 3, 1, 1},
+                             {"ragged_channels", 5, 15, 13, 33, 40, 3, 3, 1, 1},
+                             {"many_tiles", 2, 24, 24, 32, 48, 3, 3, 1, 1},
+                             {"many_tiles_no_pad", 3, 19, 22, 64, 32, 3, 3, 1, 0},
+                             {"many_tiles_pad2", 3, 17, 15, 32, 64, 3, 3, 1, 2}};
   for (const ConvCase& c : cases::layer_convolutions(1))
     if (c.flops() <= 1e7) some.push_back(c);
   return some;
@@ -225,6 +228,11 @@ TEST_P(ConvolutionFull, BackwardWeight) {
       stream(), {.geometry = geometry(), .x = x.read(), .dy = dy.read(), .dw = dw.write()});
   EXPECT_TRUE(close(dw, expected, error, {size().o, size().kh, size().kw, size().c}));
 }
+/// Filters that exceed the caches, few tiles.
+INSTANTIATE_TEST_SUITE_P(ManyFilters, ConvolutionFull,
+                         testing::Values(Param{{"few_tiles", 72, 4, 4, 256, 512, 3, 3, 1, 1},
+                                               DType::kF32}),
+                         testing::PrintToStringParamName());
 INSTANTIATE_TEST_SUITE_P(Layers, ConvolutionFull,
                          testing::ValuesIn(with_types(cases::layer_convolutions(4))),
                          testing::PrintToStringParamName());
