@@ -197,6 +197,174 @@ TEST(Fit, NeverEndsWithANetworkOfNaN) {
   }
 }
 
+void set_all(const Training& run, const char* tensor, float value, size_t first = 0) {
+  ParameterSet& set = run.model->parameters();
+  const Parameter* p = set.find(tensor);
+  const Tensor& t = p ? p->var.value : set.find_buffer(tensor)->value;
+  std::vector<float> v = t.to_host(run.model->stream());
+  std::fill(v.begin() + static_cast<std::ptrdiff_t>(first), v.end(), value);
+  t.copy_from<float>(run.model->stream(), v);
+}
+
+/// The line names the first place, in the order of the forward pass.
+TEST(Fit, SaysWhereNumbersStoppedBeingFinite) {
+  const ImageSet data = train_set(32);
+  const struct {
+    const char* tensor;
+    float value;
+    std::vector<const char*> says, silent;
+  } rows[] = {
+      {"conv2.conv.weight",
+       INFINITY,
+       {"weight conv2.conv.weight", "input of conv3", "gradients from linear.bias back to conv1"},
+       {"raw scale"}},
+      {"conv4.conv.weight",
+       NAN,
+       {"weight conv4.conv.weight", "raw scale of conv4", "gradients"},
+       {"conv3", "input of"}},
+      {"conv3.fc.0.weight", NAN, {"weight conv3.fc.0.weight", "input of conv4"}, {"raw scale"}},
+      {"linear.bias", NAN, {"weight linear.bias"}, {"input of", "raw scale"}},
+      {"conv1.bn.weight", 1e38f, {"input of conv2", "gradients"}, {"weight conv", "raw scale"}},
+  };
+  for (const auto& row : rows) {
+    Training run("pan", NormKind::kGroup);
+    set_all(run, row.tensor, row.value);
+    FitOptions o = quick(1, 16);
+    o.max_skipped = 2;
+    const std::string text = test::refusal(Fault::kNumerics, [&] { run.fit({data}, o); });
+    ASSERT_EQ(run.notes.size(), 1u) << row.tensor;
+    EXPECT_CONTAINS(run.notes[0], "step 1 of epoch 1");
+    EXPECT_CONTAINS(text, "step 2 of epoch 1");
+    EXPECT_CONTAINS(text, "2 steps in a row");
+    for (const std::string& line : {run.notes[0], text}) {
+      for (const char* part : row.says) EXPECT_CONTAINS(line, part);
+      for (const char* part : row.silent)
+        EXPECT_EQ(line.find(part), std::string::npos) << line << " has " << part;
+    }
+    EXPECT_FALSE(run.model->on_layer_input);
+  }
+}
+
+/// Logits so far apart that the loss overflows, and their gradient does not.
+TEST(Fit, ALossThatIsNotFiniteSkipsTheStep) {
+  const ImageSet data = train_set(32);
+  Training run("none", NormKind::kGroup);
+  set_all(run, "linear.weight", 0);
+  set_all(run, "linear.bias", -3.4e38f);
+  set_all(run, "linear.bias", 3.4e38f, 9);
+  const auto before = run.weights();
+  run.fit({data}, quick(1, 16));
+  EXPECT_EQ(run.weights(), before);
+  EXPECT_EQ(run.epochs[0].skipped_steps, 2);
+  ASSERT_EQ(run.notes.size(), 1u);  // one for the stretch
+  EXPECT_CONTAINS(run.notes[0], "only the loss");
+}
+
+/// What a skipped step gave counts in no mean.
+TEST(Fit, MeansAreOverTheStepsThatWereTaken) {
+  ImageSet data = train_set(64);
+  Training run("none", NormKind::kGroup);
+  FitOptions o = quick(2, 16);
+  o.progress_seconds = 0;
+  int64_t steps = 0;
+  std::vector<float> kept;
+  run.stop = [&] {  // the second step of four is spoilt, then the weights come back
+    ++steps;
+    if (steps == 1) kept = run.weights(), set_all(run, "linear.bias", NAN);
+    if (steps == 2) run.model->parameters().weights().copy_from<float>(run.model->stream(), kept);
+    return false;
+  };
+  run.fit({data}, o);
+  EXPECT_EQ(run.epochs[0].skipped_steps, 1);
+  EXPECT_EQ(run.epochs[1].skipped_steps, 0);
+  EXPECT_TRUE(std::isnan(run.progress[1].loss_public));
+  const double mean =
+      (run.progress[0].loss_public + run.progress[2].loss_public + run.progress[3].loss_public) / 3;
+  EXPECT_NEAR(run.epochs[0].train.loss_public, mean, 1e-9);
+}
+
+TEST(Fit, TriggersAreLearnedByBothBranches) {
+  const ImageSet data = train_set(1000), triggers = trigger_images(10, data);
+  for (const char* scheme : {"deepipr-v3", "none"}) {
+    Training run(scheme, NormKind::kGroup);
+    FitOptions o = quick(4, 50);
+    o.triggers_per_batch = 10;  // a share that four epochs are enough for
+    const EpochReport last = run.fit({.train = data, .triggers = &triggers}, o);
+    ASSERT_TRUE(last.triggers);
+    EXPECT_EQ(last.triggers->images, 10);
+    EXPECT_FALSE(last.test);
+    EXPECT_GE(last.triggers->public_accuracy.value(), 0.8) << scheme;  // by chance 0.1
+    EXPECT_EQ(last.triggers->passport_accuracy.has_value(), scheme != std::string("none"));
+    EXPECT_GE(last.triggers->passport_accuracy.value_or(1), 0.8) << scheme;
+    // The same as an evaluation from outside.
+    std::optional<OpenPassport> open;
+    if (run.passport) open = run.model->open(*run.passport);
+    const Evaluation e = evaluate(*run.model, open ? &*open : nullptr, triggers);
+    EXPECT_EQ(e.public_accuracy, last.triggers->public_accuracy);
+    EXPECT_EQ(e.passport_loss, last.triggers->passport_loss);
+  }
+}
+
+/// The best epoch is the second; what follows is spoilt.
+TEST(Fit, KeepsTheBestEpoch) {
+  const ImageSet data = train_set(640);
+  const ImageSet test = synthetic({.train = 640, .test = 200}, Split::kTest);
+  for (const bool best : {true, false}) {
+    Training run("pan");
+    FitOptions o = quick(4, 32);
+    o.schedule = Schedule::parse("multistep:2");
+    o.optimizer = {.lr = 0.1f, .nesterov = true};
+    o.keep_best = best;
+    int64_t steps = 0;
+    run.stop = [&] {  // at the end of the third and of the fourth epoch
+      if (++steps == 60 || steps == 80) set_all(run, "linear.weight", 0);
+      return false;
+    };
+    const EpochReport report = run.fit({data, &test}, o);
+    size_t expected = 3;
+    const auto score = [&](size_t e) {
+      return *run.epochs[e].test->public_accuracy + *run.epochs[e].test->passport_accuracy;
+    };
+    if (best)
+      for (size_t e = 3; e-- > 0;)
+        if (score(e) >= score(expected)) expected = e;
+    EXPECT_EQ(expected, best ? 1u : 3u);
+    EXPECT_EQ(report.train.epoch, static_cast<int64_t>(expected));
+    EXPECT_EQ(report.test->public_loss, run.epochs[expected].test->public_loss);
+    // The model is the one that was reported.
+    const OpenPassport open = run.model->open(*run.passport);
+    EXPECT_EQ(evaluate(*run.model, &open, test).public_loss, report.test->public_loss);
+    EXPECT_EQ(evaluate(*run.model, &open, test).passport_loss, report.test->passport_loss);
+  }
+  FitOptions o = quick(1, 32);
+  o.keep_best = true;
+  EXPECT_CONTAINS(test::refusal(Fault::kUsage, [&] { Training("pan").fit({data}, o); }),
+                  "test images");
+}
+
+/// After the first steps, and after the first evaluation, nothing is taken from the system: every
+/// step finds the blocks of the last. With one thread: how many threads of more want their scratch
+/// at once is chance.
+TEST(Fit, TakesNoMemoryAfterTheFirstSteps) {
+  const ImageSet data = train_set(96), triggers = trigger_images(8, data);
+  const ImageSet test = synthetic({.train = 96, .test = 40}, Split::kTest);
+  for (const DType precision : {DType::kF32, DType::kBF16}) {
+    Training run("pan", NormKind::kBatch, make_stream(Device::cpu(), 1));
+    FitOptions o = quick(3, 16);  // 6 steps
+    o.precision = precision;
+    o.keep_best = true;
+    std::vector<size_t> calls;
+    run.stop = [&] {
+      calls.push_back(run.model->stream().memory()->system_calls());
+      return false;
+    };
+    run.fit({data, &test, &triggers}, o);
+    ASSERT_EQ(calls.size(), 18u);
+    EXPECT_EQ(calls[5], calls[1]) << "between the second and the sixth step";
+    EXPECT_EQ(calls[17], calls[6]) << "after the first evaluation";
+  }
+}
+
 TEST(Fit, RefusesWhatCannotBeTrained) {
   Training run("pan", NormKind::kBatch);
   const std::string text =

@@ -50,12 +50,91 @@ TEST(Schedule, OneCycleRisesAndFalls) {
   EXPECT_GT(s.factor(0, 0, 1, 1), 0);
 }
 
+TEST(Schedule, StepFallsEveryNEpochs) {
+  const Schedule s = Schedule::parse("step:20:0.7");
+  const struct {
+    int64_t epoch;
+    double factor;
+  } rows[] = {{0, 1}, {19, 1}, {20, 0.7}, {39, 0.7}, {40, 0.49}, {199, 0.040353607}};
+  for (const auto& row : rows)
+    for (const int64_t step : {0, 30})
+      EXPECT_NEAR(s.factor(row.epoch, step, 200, 31), row.factor, 1e-7 * row.factor) << row.epoch;
+  EXPECT_EQ(Schedule::parse("step:1:1").factor(9, 0, 10, 1), 1);
+  EXPECT_NEAR(Schedule::parse("step:1:5e-1").factor(3, 0, 10, 1), 0.125, 1e-8);
+}
+
+TEST(Schedule, CosineFallsFromOneToZero) {
+  const Schedule s = Schedule::parse("cosine");
+  for (const int64_t k : {0, 1, 37, 98, 99})
+    EXPECT_NEAR(s.factor(k / 20, k % 20, 5, 20), (1 + std::cos(M_PI * (double(k) + 0.5) / 100)) / 2,
+                1e-7);
+  EXPECT_NEAR(s.factor(0, 0, 1000, 1000), 1, 1e-6);
+  EXPECT_NEAR(s.factor(2, 10, 5, 20) + s.factor(2, 9, 5, 20), 1, 1e-6);  // around the middle
+}
+
+TEST(Schedule, WarmupIsAFactorOfAnyOther) {
+  for (const char* behind : {"constant", "multistep:1,3", "step:2:0.5", "cosine", "onecycle"}) {
+    const std::string text = concat("warmup:2+", behind);
+    const Schedule s = Schedule::parse(text), plain = Schedule::parse(behind);
+    EXPECT_EQ(s.text(), text);
+    for (int64_t k = 0; k < 50; ++k) {
+      const double rise = std::min(1.0, (double(k) + 0.5) / 20);
+      EXPECT_NEAR(s.factor(k / 10, k % 10, 5, 10), rise * plain.factor(k / 10, k % 10, 5, 10), 1e-7)
+          << text << " " << k;
+    }
+  }
+  // Longer than the run: it never ends.
+  EXPECT_NEAR(Schedule::parse("warmup:10+constant").factor(4, 9, 5, 10), 0.495, 1e-7);
+}
+
 TEST(Schedule, RefusesOthers) {
-  for (const char* text :
-       {"", "Constant", "step", "onecycle:3", "multistep", "multistep:", "multistep:,",
-        "multistep:5,", "multistep:,5", "multistep:5,5", "multistep:9,5", "multistep:-1",
-        "multistep:1.5", "multistep:5 ", "multistep:99999999999999999999"})
-    EXPECT_CONTAINS(test::refusal(Fault::kUsage, [&] { Schedule::parse(text); }), "multistep:E,E");
+  for (const char* text : {"step:",
+                           "step:5",
+                           "step:5:",
+                           "step::0.5",
+                           "step:0:0.5",
+                           "step:-5:0.5",
+                           "step:5:0",
+                           "step:5:1.1",
+                           "step:5:-0.5",
+                           "step:5:nan",
+                           "step:5:0.5:1",
+                           "step:5.5:0.5",
+                           "cosine:",
+                           "cosine:3",
+                           "constant:",
+                           "warmup:3",
+                           "warmup:3+",
+                           "warmup:0+cosine",
+                           "warmup:-1+cosine",
+                           "warmup:x+cosine",
+                           "warmup:+cosine",
+                           "warmup+cosine",
+                           "warmup:1+warmup:1+cosine",
+                           "warmup:1+2+cosine",
+                           "cosine+",
+                           "cosine+warmup:5",
+                           "+cosine",
+                           " cosine",
+                           "onecycle\n",
+                           "",
+                           "Constant",
+                           "step",
+                           "onecycle:3",
+                           "multistep",
+                           "multistep:",
+                           "multistep:,",
+                           "multistep:5,",
+                           "multistep:,5",
+                           "multistep:5,5",
+                           "multistep:9,5",
+                           "multistep:-1",
+                           "multistep:1.5",
+                           "multistep:5 ",
+                           "multistep:99999999999999999999"})
+    for (const char* form :
+         {"constant", "multistep:E,E", "step:N:F", "cosine", "onecycle", "warmup:N+"})
+      EXPECT_CONTAINS(test::refusal(Fault::kUsage, [&] { Schedule::parse(text); }), form);
 }
 
 }  // namespace

@@ -55,14 +55,16 @@ inline FitOptions quick(int64_t epochs, int64_t batch) {
           .flip = false};
 }
 
-/// Pictures that look like nothing, with labels of their own.
+/// Pictures of 4 x 4 random colours, with labels of their own.
 inline ImageSet trigger_images(int64_t n, const ImageSet& like) {
   ImageSet set = like;
   set.n = n;
   const Random random(99, Purpose::kTest);
   set.images.resize(static_cast<size_t>(n * 3072));
-  for (size_t i = 0; i < set.images.size(); ++i)
-    set.images[i] = static_cast<uint8_t>(random.below(i, 256));
+  for (size_t i = 0; i < set.images.size(); ++i) {
+    const size_t plane = i / 1024, y = i / 32 % 32, x = i % 32;
+    set.images[i] = static_cast<uint8_t>(random.below(16 * plane + y / 8 * 4 + x / 8, 256));
+  }
   set.labels.clear();
   for (int64_t i = 0; i < n; ++i) set.labels.push_back(static_cast<int32_t>((3 * i + 1) % 10));
   return set;
