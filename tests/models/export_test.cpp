@@ -366,6 +366,7 @@ TEST(Torchvision, NamesShapesAndOrderAreThoseOfItsResNet) {
     // What counts for the logits stands under the right name.
     const auto same = [&](const char* theirs, const std::string& ours) {
       const auto tensors = models::released_tensors(*n.model);
+      ASSERT_NE(file.find(theirs), nullptr) << theirs;
       EXPECT_EQ(to_f32(*file.find(theirs)),
                 std::ranges::find(tensors, ours, &models::NamedTensor::name)->values)
           << theirs;
