@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -125,6 +126,7 @@ class OnTerminal {
     const std::string name = ::ptsname(terminal_);
     pid_ = ::fork();
     if (pid_ == 0) {
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // no test that hangs leaves it behind
       ::setsid();
       ::open(name.c_str(), O_RDWR);  // the first terminal that a session opens is its own
       std::string text;

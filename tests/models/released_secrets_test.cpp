@@ -1,111 +1,23 @@
-// Nothing of the owner's secret is in a released file, in any usual encoding.
+// Nothing of the owner's secret is in a released file, in any usual encoding or order, and the
+// search for it finds what it looks for.
 #include "engine/io/file.hpp"
+#include "models/export.hpp"
 #include "tests/support/files.hpp"
 #include "tests/support/networks.hpp"
+#include "tests/support/passport_secrets.hpp"
 
 namespace passnorm {
 namespace {
 
 using kernels::NormKind;
 using test::network_stream;
+using test::SecretScan;
 using test::TemporaryFolder;
-
-/// A piece of a secret as it would stand in a file.
-struct Needle {
-  std::string what;
-  std::string bytes;
-};
-
-std::string base64(std::string_view bytes) {
-  constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (size_t i = 0; i + 3 <= bytes.size(); i += 3) {
-    uint32_t word = 0;
-    for (size_t k = 0; k < 3; ++k) word = word << 8 | static_cast<unsigned char>(bytes[i + k]);
-    for (const int shift : {18, 12, 6, 0}) out += kDigits[word >> shift & 63];
-  }
-  return out;
-}
-
-/// The bytes themselves, and as hexadecimal and base64 text in any phase.
-void add_encodings(std::vector<Needle>& needles, const std::string& what, const std::string& raw) {
-  needles.push_back({what, raw});
-  std::string hex = to_hex({reinterpret_cast<const uint8_t*>(raw.data()), raw.size()});
-  needles.push_back({what + " in hex", hex});
-  std::ranges::transform(hex, hex.begin(), [](unsigned char c) { return std::toupper(c); });
-  needles.push_back({what + " in upper hex", hex});
-  for (const size_t phase : {0, 1, 2})
-    needles.push_back({concat(what, " in base64 from byte ", phase), base64(raw.substr(phase))});
-}
-
-template <class T, class A>
-std::string raw(const std::vector<T, A>& values) {
-  return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)};
-}
-
-void add_numbers(std::vector<Needle>& needles, const std::string& what,
-                 std::span<const float> values) {
-  ASSERT_GE(values.size(), 12u);
-  for (const size_t at : {size_t{0}, values.size() / 2, values.size() - 12}) {
-    const std::vector<float> piece(values.begin() + static_cast<int64_t>(at),
-                                   values.begin() + static_cast<int64_t>(at) + 12);
-    add_encodings(needles, concat(what, "[", at, "] f32"), raw(piece));
-    std::vector<float16> halves;
-    std::vector<bfloat16> brains;
-    std::vector<double> doubles(piece.begin(), piece.end());
-    for (const float v : piece) halves.emplace_back(v), brains.emplace_back(v);
-    add_encodings(needles, concat(what, "[", at, "] f16"), raw(halves));
-    add_encodings(needles, concat(what, "[", at, "] bf16"), raw(brains));
-    add_encodings(needles, concat(what, "[", at, "] f64"), raw(doubles));
-  }
-}
-
-void add_bits(std::vector<Needle>& needles, const std::string& what,
-              const SecretVector<int8_t>& bits) {
-  ASSERT_GE(bits.size(), 32u);
-  std::string digits, bytes, most(bits.size() / 8, '\0'), least = most;
-  std::vector<float> numbers;
-  for (size_t i = 0; i < bits.size(); ++i) {
-    const bool one = bits[i] > 0;
-    digits += one ? '1' : '0';
-    bytes += one ? '\1' : '\0';
-    numbers.push_back(bits[i]);
-    most[i / 8] = static_cast<char>(most[i / 8] | one << (7 - i % 8));
-    least[i / 8] = static_cast<char>(least[i / 8] | one << i % 8);
-  }
-  needles.push_back({what + " as digits", digits.substr(0, 32)});
-  add_encodings(needles, what + " as -1 and 1", raw(bits).substr(0, 32));
-  add_encodings(needles, what + " as 0 and 1", bytes.substr(0, 32));
-  add_encodings(needles, what + " as f32", raw(numbers).substr(0, 128));
-  add_encodings(needles, what + " packed, first highest", most);
-  add_encodings(needles, what + " packed, first lowest", least);
-}
-
-/// Everything that only the owner has.
-std::vector<Needle> needles_of(const Passport& passport) {
-  std::vector<Needle> needles;
-  const auto seed = passport.seed().bytes();
-  add_encodings(needles, "seed", std::string(seed.begin(), seed.end()));
-  needles.push_back({"signature", passport.signature().text});
-  for (const SitePassport& s : passport.sites()) {
-    add_numbers(needles, s.site.name + ".skey", s.scale_key);
-    add_numbers(needles, s.site.name + ".key", s.shift_key);
-    add_bits(needles, s.site.name + ".b", s.bits);
-  }
-  for (const OwnedTensor& t : passport.lane_state) add_numbers(needles, t.name, t.values);
-  return needles;
-}
-
-std::vector<std::string> found(std::string_view haystack, const std::vector<Needle>& needles) {
-  std::vector<std::string> out;
-  for (const Needle& n : needles)
-    if (haystack.find(n.bytes) != std::string_view::npos) out.push_back(n.what);
-  return out;
-}
+using Names = std::set<std::string>;
 
 struct Released {
   Passport passport;
-  std::string bytes;
+  std::vector<std::string> files;  ///< contents: released, folded, torchvision
 };
 
 Released release(std::string_view architecture, std::string_view scheme, NormKind norm,
@@ -117,76 +29,264 @@ Released release(std::string_view architecture, std::string_view scheme, NormKin
   Passport passport = Passport::random(model->sites(), test::secret(8),
                                        Signature::from_text("(c) the owner of this network"));
   models::take_lane_state(*model, passport);
-  models::save_released(*model, folder.path("m"), {{0, 0, 0}, {1, 1, 1}});
-  const auto bytes = read_file(folder.path("m"), 1 << 26);
-  return {std::move(passport), std::string(text_of(bytes))};
+  const models::InputNormalisation input{{0, 0, 0}, {1, 1, 1}};
+  std::vector<std::string> files;
+  const auto read = [&](const char* name) {
+    files.emplace_back(text_of(read_file(folder.path(name), 1 << 26)));
+  };
+  models::save_released(*model, folder.path("m"), input);
+  read("m");
+  if (norm == NormKind::kBatch && model->has_branch(Branch::kPublic)) {
+    models::save_folded(*model, nullptr, folder.path("folded"), input);
+    read("folded");
+    if (architecture.starts_with("resnet")) {
+      models::save_torchvision(*model, nullptr, folder.path("torchvision"), input);
+      read("torchvision");
+    }
+  }
+  return {std::move(passport), std::move(files)};
+}
+
+void expect_no_secret(const Scheme& scheme, NormKind norm) {
+  SCOPED_TRACE(concat(scheme.name, " ", name_of(norm)));
+  const auto [passport, files] = release("tiny", scheme.name, norm);
+  SecretScan scan;
+  add_secrets(scan, passport);
+  for (const std::string& bytes : files) {
+    EXPECT_EQ(scan.find(bytes), Names());
+    // The names of what stays behind, and words that would give it away.
+    for (const char* word : {".fc.", "bn0", "bn1", ".scale", ".skey", ".key", ".b\"", "scheme",
+                             "sites", "signature", "seed"})
+      EXPECT_EQ(bytes.find(word), std::string::npos) << word;
+    // Only deepipr-v1, whose passport ships, may say that there is one.
+    EXPECT_EQ(bytes.find("passport") != std::string::npos, scheme.name == "deepipr-v1");
+  }
 }
 
 TEST(ReleasedFile, HoldsNoSecret) {
-  for (const Scheme& scheme : schemes()) {
-    if (!scheme.passport) continue;
+  for (const char* name : {"deepipr-v1", "deepipr-v2", "pan"})
+    expect_no_secret(scheme(name), NormKind::kBatch);
+}
+
+TEST(ReleasedFileFull, HoldsNoSecretOfAnySchemeAndNorm) {
+  for (const Scheme& scheme : schemes())
     for (const NormKind norm :
-         {NormKind::kBatch, NormKind::kGroup, NormKind::kInstance, NormKind::kLayer}) {
-      const auto [passport, bytes] = release("tiny", scheme.name, norm);
-      EXPECT_EQ(found(bytes, needles_of(passport)), std::vector<std::string>())
-          << scheme.name << " " << name_of(norm);
-      // The names of what stays behind, and words that would give it away.
-      for (const char* word : {".fc.", "bn0", "bn1", ".scale", ".skey", ".key", ".b\"", "scheme",
-                               "sites", "signature", "seed"})
-        EXPECT_EQ(bytes.find(word), std::string::npos)
-            << word << ": " << scheme.name << " " << name_of(norm);
-      // Only deepipr-v1, whose passport ships, may say that there is one.
-      EXPECT_EQ(bytes.find("passport") != std::string::npos, scheme.name == "deepipr-v1");
-    }
+         {NormKind::kBatch, NormKind::kGroup, NormKind::kInstance, NormKind::kLayer})
+      if (scheme.passport) expect_no_secret(scheme, norm);
+}
+
+TEST(ReleasedFileFull, HoldsNoSecretOfALargeNetwork) {
+  for (const auto& [architecture, sites] :
+       {std::pair{"alexnet", "last"}, {"resnet9", "last"}, {"resnet18", "layer4.1.*"}}) {
+    const auto [passport, files] = release(architecture, "pan", NormKind::kBatch, sites);
+    EXPECT_EQ(files.size(), architecture == std::string("alexnet") ? 2u : 3u);
+    SecretScan scan;
+    add_secrets(scan, passport);
+    for (const std::string& bytes : files) EXPECT_EQ(scan.find(bytes), Names()) << architecture;
   }
 }
 
-TEST(ReleasedFile, HoldsNoSecretOfALargeNetwork) {
-  const auto [passport, bytes] = release("alexnet", "pan", NormKind::kBatch);
-  std::vector<Needle> raw_only = needles_of(passport);
-  std::erase_if(raw_only, [](const Needle& n) {
-    return n.what.ends_with(" f64") || n.what.find(" in ") != std::string::npos;
-  });
-  EXPECT_EQ(found(bytes, raw_only), std::vector<std::string>());
+// --- that what is there is found
+
+std::string random_bytes_of(size_t size, uint32_t stream) {
+  const Random random(5, Purpose::kTest, stream);
+  std::string out(size, '\0');
+  for (size_t i = 0; i < size; ++i) out[i] = static_cast<char>(random.word(i) >> 24);
+  return out;
+}
+std::string hex(std::string_view bytes, bool upper) {
+  std::string out =
+      to_hex(std::as_bytes(std::span(bytes)).empty()
+                 ? std::span<const uint8_t>()
+                 : std::span(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()));
+  if (upper)
+    std::ranges::transform(out, out.begin(),
+                           [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  return out;
+}
+std::string base64(std::string_view bytes, std::string_view last_two) {
+  const std::string digits =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789" + std::string(last_two);
+  std::string out;
+  for (size_t i = 0; i + 3 <= bytes.size(); i += 3) {
+    uint32_t word = 0;
+    for (size_t k = 0; k < 3; ++k) word = word << 8 | static_cast<unsigned char>(bytes[i + k]);
+    for (const int shift : {18, 12, 6, 0}) out += digits[word >> shift & 63];
+  }
+  return out;
+}
+std::string decimals(std::span<const float> values, const char* format, const char* between) {
+  std::string out;
+  for (const float v : values) {
+    char text[64];
+    std::snprintf(text, sizeof text, format, static_cast<double>(v));
+    out += (out.empty() ? "" : between) + std::string(text);
+  }
+  return out;
 }
 
-TEST(ReleasedFile, ASecretThatIsInItIsFound) {
-  const auto [passport, bytes] = release("tiny", "pan", NormKind::kBatch);
-  const std::vector<Needle> needles = needles_of(passport);
-  const auto finds = [&](const std::string& planted, const std::string& what) {
-    // At an odd place, so that nothing is aligned.
-    std::string copy = bytes;
-    copy.insert(bytes.size() / 3 | 1, planted);
-    const auto names = found(copy, needles);
-    EXPECT_TRUE(std::ranges::any_of(names, [&](const std::string& n) {
-      return n.starts_with(what);
-    })) << what;
+/// Ways in which bytes are written.
+struct Wrapped {
+  std::string how, text;
+};
+std::vector<Wrapped> wrapped(const std::string& bytes) {
+  std::vector<Wrapped> out = {{"raw", bytes},
+                              {"hex", hex(bytes, false)},
+                              {"upper hex", hex(bytes, true)},
+                              {"hex from half a byte", "0" + hex(bytes, false)}};
+  for (const char* alphabet : {"+/", "-_"})
+    for (const char* before : {"", "x", "xy"})
+      out.push_back({concat("base64 ", alphabet, " after ", before),
+                     base64(before + bytes + "zz", alphabet)});
+  std::string lines = base64(bytes + "zz", "+/");
+  for (size_t at = 20; at < lines.size(); at += 21) lines.insert(at, "\n");
+  out.push_back({"base64 in lines", lines});
+  return out;
+}
+
+/// Plants the text at odd places of files of several kinds.
+void expect_found(const SecretScan& scan, const std::string& what, const Wrapped& planted) {
+  for (const auto& [kind, file] :
+       {std::pair{"random bytes", random_bytes_of(1001, 1)},
+        {"text",
+         std::string("{\"epoch\": 1, \"loss\": 0.25, \"note\": \"") + std::string(333, '.')}}) {
+    // Between marks that end every run, so that the file itself does not matter.
+    const std::string whole = file + "\"" + planted.text + "\"" + file;
+    EXPECT_TRUE(scan.find(whole).contains(what)) << what << ", " << planted.how << ", in " << kind;
+  }
+}
+
+class Planted : public testing::Test {
+ protected:
+  Planted() : released_(release("tiny", "pan", NormKind::kBatch)) {
+    add_secrets(scan_, released_.passport);
+    scan_.add_bytes("passphrase", "correct horse battery staple");
+    scan_.add_bytes("short passphrase", "correct!");
+  }
+  const SitePassport& site() const { return released_.passport.sites()[1]; }
+
+  Released released_;
+  SecretScan scan_;
+};
+
+TEST_F(Planted, NumbersAreFoundInEveryEncodingAndOrder) {
+  const SitePassport& s = site();
+  const kernels::ConvGeometry& g = s.site.geometry;
+  struct Tensor {
+    std::string what;
+    std::vector<float> values;
   };
-  const SitePassport& site = passport.sites()[1];
-  const auto seed = passport.seed().bytes();
-  const std::string seed_bytes(seed.begin(), seed.end());
-  finds(seed_bytes, "seed");
-  finds(to_hex(seed), "seed in hex");
-  finds(base64("x" + seed_bytes + "x"), "seed in base64");
-  finds("text: (c) the owner of this network.", "signature");
-  finds(raw(site.scale_key), "conv4.skey[0] f32");
-  finds(raw(site.shift_key), "conv4.key[0] f32");
-  finds(base64(raw(site.shift_key)), "conv4.key[0] f32 in base64");
-  finds(base64("xy" + raw(site.shift_key)), "conv4.key[0] f32 in base64");
-  const std::vector<float16> halves(site.scale_key.begin(), site.scale_key.end());
-  finds(raw(halves), "conv4.skey[0] f16");
-  const std::vector<bfloat16> brains(site.scale_key.begin(), site.scale_key.end());
-  finds(raw(brains), "conv4.skey[0] bf16");
-  finds(raw(site.bits), "conv4.b as -1 and 1");
-  std::string digits;
-  for (const int8_t bit : site.bits) digits += bit > 0 ? '1' : '0';
-  finds(digits, "conv4.b as digits");
-  for (const OwnedTensor& t : passport.lane_state) {
-    finds(raw(t.values), t.name + "[0] f32");
-    const std::vector<double> doubles(t.values.begin(), t.values.end());
-    finds(raw(doubles), t.name + "[0] f64");
+  std::vector<Tensor> tensors;
+  for (const auto& order : std::vector<std::array<size_t, 3>>{{0, 1, 2}, {1, 2, 0}, {2, 1, 0}}) {
+    tensors.push_back(
+        {s.site.name + " scale key", test::transposed(s.scale_key, {g.c, g.h, g.w}, order)});
+    tensors.push_back(
+        {s.site.name + " shift key", test::transposed(s.shift_key, {g.c, g.h, g.w}, order)});
   }
-  EXPECT_EQ(passport.lane_state.size(), 8u);  // per site the gate's two matrices, mean and variance
+  CpuStream stream(1);
+  std::vector<Site> sites;
+  for (const SitePassport& p : released_.passport.sites()) sites.push_back(p.site);
+  tensors.push_back(
+      {s.site.name + " digest",
+       OpenPassport(stream, released_.passport, sites).digest(1).value.to_host(stream)});
+  EXPECT_EQ(released_.passport.lane_state.size(), 8u);  // per site two gates, mean and variance
+  for (const OwnedTensor& t : released_.passport.lane_state) tensors.push_back({t.name, t.values});
+  for (size_t i = tensors.size(); i-- > 0;) {
+    tensors.push_back(tensors[i]);
+    std::ranges::reverse(tensors.back().values);
+  }
+  for (const Tensor& t : tensors) {
+    // A part of it only: eleven numbers from an odd place, and four as decimals.
+    const auto part = std::span(t.values).subspan(t.values.size() / 2 | 1, 11);
+    for (const bool big : {false, true})
+      for (const auto& [type, bytes] : {std::pair{"f32", test::bytes_as<float>(part, big)},
+                                        {"f64", test::bytes_as<double>(part, big)},
+                                        {"f16", test::bytes_as<float16>(part, big)},
+                                        {"bf16", test::bytes_as<bfloat16>(part, big)}})
+        for (const Wrapped& w : wrapped(bytes))
+          expect_found(scan_, t.what, {concat(type, big ? " big-endian " : " ", w.how), w.text});
+    for (const char* format : {"%.4f", "%.9g", "%.17g", "%.5e"})
+      for (const char* between : {",", ", ", "\n", " ; "})
+        expect_found(scan_, t.what, {format, decimals(part.first(4), format, between)});
+  }
+}
+
+TEST_F(Planted, BitsAreFoundInEveryEncoding) {
+  const auto& bits = site().bits;
+  std::vector<int8_t> order(bits.begin(), bits.end());
+  for (const char* direction : {"forwards", "backwards"}) {
+    for (const size_t from : {0, 1, 5}) {
+      const std::span<const int8_t> part(order.data() + from, 72);
+      std::string digits, signs, list, signed_list;
+      std::vector<float> numbers, ones;
+      for (const int8_t b : part) {
+        digits += b > 0 ? '1' : '0';
+        signs += b > 0 ? '+' : '-';
+        list += b > 0 ? "1, " : "0, ";
+        signed_list += b > 0 ? "1," : "-1,";
+        numbers.push_back(b);
+        ones.push_back(b > 0 ? 1 : 0);
+      }
+      struct Element {
+        int32_t value;
+        explicit Element(float v) : value(static_cast<int32_t>(v)) {}
+      };
+      struct Byte {
+        int8_t value;
+        explicit Byte(float v) : value(static_cast<int8_t>(v)) {}
+      };
+      std::vector<Wrapped> forms = {{"digits", digits},
+                                    {"signs", signs},
+                                    {"a list of 0 and 1", list},
+                                    {"a list of -1 and 1", signed_list}};
+      for (const auto& values : {numbers, ones})
+        for (const std::string& bytes :
+             {test::bytes_as<float>(values), test::bytes_as<double>(values),
+              test::bytes_as<float16>(values), test::bytes_as<bfloat16>(values),
+              test::bytes_as<Element>(values), test::bytes_as<Byte>(values)})
+          for (const Wrapped& w : wrapped(bytes)) forms.push_back(w);
+      for (const bool lowest : {false, true})
+        for (const Wrapped& w : wrapped(test::packed(part, lowest))) forms.push_back(w);
+      for (const Wrapped& w : forms)
+        expect_found(scan_, site().site.name + " bits",
+                     {concat(w.how, " ", direction, " from ", from), w.text});
+    }
+    std::ranges::reverse(order);
+  }
+}
+
+TEST_F(Planted, BytesAndTextsAreFound) {
+  const auto seed = released_.passport.seed().bytes();
+  const std::string all(seed.begin(), seed.end());
+  for (const std::string& part : {all, all.substr(7, 17), std::string(all.rbegin(), all.rend())}) {
+    for (const Wrapped& w : wrapped(part)) expect_found(scan_, "seed", w);
+    std::string list;
+    for (const char c : part) list += concat(static_cast<int>(static_cast<unsigned char>(c)), ", ");
+    expect_found(scan_, "seed", {"a list of bytes", "[" + list + "]"});
+  }
+  for (const Wrapped& w : wrapped("the owner of this network")) expect_found(scan_, "signature", w);
+  for (const Wrapped& w : wrapped("horse battery staple")) expect_found(scan_, "passphrase", w);
+  for (const Wrapped& w : wrapped("correct!")) expect_found(scan_, "short passphrase", w);
+}
+
+/// Nothing is found where nothing is.
+TEST_F(Planted, RandomFilesHoldNothing) {
+  const std::string bytes = random_bytes_of(1 << 20, 2);
+  const Random random(6, Purpose::kTest);
+  std::vector<float> values(1 << 16);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = 2 * random.uniform(i) - 1;
+  std::string digits, signs;
+  for (size_t i = 0; i < 1 << 16; ++i) {
+    digits += random.word(i) & 1 ? '1' : '0';
+    signs += random.word(i) & 2 ? '+' : '-';
+  }
+  for (const std::string& file :
+       {bytes, hex(bytes.substr(0, 1 << 18), false), base64(bytes.substr(0, 1 << 18), "+/"),
+        test::bytes_as<float>(values), test::bytes_as<float16>(values),
+        test::bytes_as<bfloat16>(values), test::bytes_as<double>(values), digits, signs,
+        decimals(std::span(values).first(2000), "%.4f", ","), std::string(1 << 16, '\0'),
+        std::string(1 << 16, '1'), test::bytes_as<float>(std::vector<float>(1 << 14, 1.0f))})
+    EXPECT_EQ(scan_.find(file), Names());
 }
 
 }  // namespace
