@@ -1,29 +1,16 @@
 #include "bench/inference.hpp"
 
-#include <algorithm>
-#include <chrono>
 #include <functional>
 #include <optional>
 
-#include "kernels/runtime/random.hpp"
+#include "bench/random_images.hpp"
+#include "bench/timing.hpp"
 #include "models/export.hpp"
 
 namespace passnorm::bench {
 namespace {
 
 constexpr int64_t kWarmup = 2, kLeastRounds = 5;
-
-double median(std::vector<double> v) {
-  std::ranges::sort(v);
-  const size_t half = v.size() / 2;
-  return v.size() % 2 ? v[half] : (v[half - 1] + v[half]) / 2;
-}
-
-double seconds_of(const std::function<void()>& work) {
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 }  // namespace
 
@@ -35,17 +22,12 @@ std::vector<InferenceTimes> time_inference(const InferenceBench& o,
   std::optional<Passport> passport;
   std::optional<OpenPassport> open;
   if (owned->has_branch(Branch::kPassport)) {
-    passport = Passport::random(owned->sites(), Secret32(hash256("passnorm bench", {})),
-                                Signature::random());
+    passport = bench_passport(*owned);
     open = owned->open(*passport);
   }
   const bool has_public = owned->has_branch(Branch::kPublic);
 
-  const Shape& in = plain->architecture().input;
-  const Random random(1, Purpose::kTest);
-  std::vector<float> pixels(static_cast<size_t>(o.batch * in.size()));
-  for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = 2 * random.uniform(i) - 1;
-  const Tensor x = Tensor::from<float>(*stream, {o.batch, in[0], in[1], in[2]}, pixels);
+  const Tensor x = random_images(*plain, o.batch).x;
   const auto forward = [&](Model& model, Branch branch) {
     Tape tape(*stream, Tape::Mode::kForwardOnly);
     Pass pass{.tape = tape, .mode = Mode::kEvaluate, .passport = open ? &*open : nullptr};

@@ -1,10 +1,8 @@
 #include "bench/step.hpp"
 
-#include <algorithm>
-#include <chrono>
 #include <optional>
 
-#include "kernels/runtime/random.hpp"
+#include "bench/random_images.hpp"
 #include "train/optimizer.hpp"
 #include "train/step.hpp"
 
@@ -12,44 +10,33 @@ namespace passnorm::bench {
 
 StepTimes time_steps(Model& model, const StepBench& o) {
   Stream& stream = model.stream();
-  const Shape& in = model.architecture().input;
-  const Random random(1, Purpose::kTest);
-  std::vector<float> pixels(static_cast<size_t>(o.batch * in.size()));
-  for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = 2 * random.uniform(i) - 1;
-  std::vector<int32_t> classes(static_cast<size_t>(o.batch));
-  for (size_t i = 0; i < classes.size(); ++i)
-    classes[i] = static_cast<int32_t>(
-        random.below(pixels.size() + i, static_cast<uint32_t>(model.options().classes)));
-  const Tensor x = Tensor::from<float>(stream, {o.batch, in[0], in[1], in[2]}, pixels);
-  const Tensor labels = Tensor::from<int32_t>(stream, {o.batch}, classes);
-
-  std::optional<OpenPassport> passport;
-  if (!model.sites().empty())
-    passport = model.open(Passport::random(model.sites(), Secret32(hash256("passnorm bench", {})),
-                                           Signature::random()));
+  const RandomImages images = random_images(model, o.batch, o.precision);
+  std::optional<OpenPassport> open;
+  if (!model.sites().empty()) open = model.open(bench_passport(model));
+  const OpenPassport* passport = open ? &*open : nullptr;
+  const Lanes lanes = model.training_lanes();
   train::Optimizer optimizer(stream, model.parameters(), {.lr = 1e-3f});
 
   StepTimes times;
-  double total = 0;
-  for (int64_t i = 0;
-       i < o.warmup + o.steps || (o.steps == 0 && (total < o.seconds || times.seconds.size() < 5));
-       ++i) {
-    const auto start = std::chrono::steady_clock::now();
-    train::forward_backward(model, passport ? &*passport : nullptr, x, labels,
-                            model.training_lanes(), {});
-    optimizer.step(1);
-    const double seconds =
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    if (i < o.warmup) continue;
-    times.seconds.push_back(seconds);
-    total += seconds;
-  }
-  std::vector<double> sorted = times.seconds;
-  std::ranges::sort(sorted);
-  const size_t half = sorted.size() / 2;
-  times.median = sorted.size() % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
+  std::vector<double> forward, both, update;
+  times.seconds = repeat(o.repetition, [&] {
+    both.push_back(seconds_of(
+        [&] { train::forward_backward(model, passport, images.x, images.labels, lanes, {}); }));
+    update.push_back(seconds_of([&] { optimizer.step(1); }));
+  });
+  times.median = median(times.seconds);
   times.images_per_second = static_cast<double>(o.batch) / times.median;
   times.peak_bytes = stream.memory()->peak_bytes();
+  const auto timed = static_cast<ptrdiff_t>(times.seconds.size());
+  times.optimizer = median({update.end() - timed, update.end()});
+  if (o.stages) {
+    Repetition again = o.repetition;
+    again.seconds /= 3;
+    times.forward = median(repeat(again, [&] {
+      train::forward_only(model, passport, images.x, images.labels, lanes, Mode::kTrain);
+    }));
+    times.backward = median({both.end() - timed, both.end()}) - times.forward;
+  }
   return times;
 }
 

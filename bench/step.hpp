@@ -3,21 +3,26 @@
 
 #include <vector>
 
+#include "bench/timing.hpp"
 #include "models/model.hpp"
 
 namespace passnorm::bench {
 
 struct StepBench {
   int64_t batch = 64;
-  int64_t steps = 0;  ///< timed; 0: as many as fit into `seconds`, at least 5
-  double seconds = 10;
-  int64_t warmup = 2;
+  DType precision = DType::kF32;  ///< storage of activations: kF32 or kBF16
+  Repetition repetition;
+  /// Afterwards also the forward pass alone: what it takes, and what is left for backward.
+  bool stages = false;
 };
 
 struct StepTimes {
   std::vector<double> seconds;  ///< per timed step, in order
   double median = 0;
   double images_per_second = 0;  ///< batch / median
+  double forward = 0;            ///< median seconds in training mode without gradients; stages only
+  double backward = 0;           ///< of forward and backward, less `forward`; stages only
+  double optimizer = 0;          ///< median seconds of the update
   size_t peak_bytes = 0;         ///< of the stream's memory
 };
 

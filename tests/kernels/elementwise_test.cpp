@@ -2,7 +2,7 @@
 
 #include "kernels/reduce.hpp"
 #include "kernels/transform.hpp"
-#include "tests/cases/norm.hpp"
+#include "bench/cases/norm.hpp"
 #include "tests/support/fill.hpp"
 #include "tests/support/streams.hpp"
 #include "tests/support/types.hpp"

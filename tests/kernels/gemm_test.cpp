@@ -1,6 +1,6 @@
 #include "kernels/gemm.hpp"
 
-#include "tests/cases/gemm.hpp"
+#include "bench/cases/gemm.hpp"
 #include "tests/reference/gemm.hpp"
 #include "tests/support/fill.hpp"
 #include "tests/support/streams.hpp"

@@ -1,6 +1,6 @@
 #include "kernels/norm.hpp"
 
-#include "tests/cases/norm.hpp"
+#include "bench/cases/norm.hpp"
 #include "tests/reference/norm.hpp"
 #include "tests/support/fill.hpp"
 #include "tests/support/streams.hpp"

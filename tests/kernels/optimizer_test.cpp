@@ -1,6 +1,6 @@
 #include "kernels/optimizer.hpp"
 
-#include "tests/cases/norm.hpp"
+#include "bench/cases/norm.hpp"
 #include "tests/reference/optimizer.hpp"
 #include "tests/support/fill.hpp"
 #include "tests/support/streams.hpp"

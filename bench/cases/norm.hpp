@@ -31,9 +31,10 @@ inline const std::vector<NormCase>& odd_norms() {
 
 /// Layers of the networks, n samples.
 inline std::vector<NormCase> layer_norms(int64_t n) {
-  return {{"resnet_layer1", n, 1024, 64, 16},    {"resnet_layer2", n, 256, 128, 16},
-          {"resnet_layer4", n, 16, 512, 16},     {"alexnet2", n, 256, 192, 16},
-          {"pointnet_conv3", n, 1024, 1024, 16}, {"pointnet_p1", n, 1, 512, 16}};
+  return {{"resnet_layer1", n, 1024, 64, 16}, {"resnet_layer2", n, 256, 128, 16},
+          {"resnet_layer3", n, 64, 256, 16},  {"resnet_layer4", n, 16, 512, 16},
+          {"alexnet2", n, 256, 192, 16},      {"pointnet_conv3", n, 1024, 1024, 16},
+          {"pointnet_p1", n, 1, 512, 16}};
 }
 
 /// Lengths of flat arrays around vectors, unrolled vectors, and the grain of a thread.

@@ -1,0 +1,34 @@
+#include "bench/loader.hpp"
+
+#include "bench/step.hpp"
+#include "train/batch.hpp"
+#include "train/data/loader.hpp"
+#include "train/data/synthetic.hpp"
+
+namespace passnorm::bench {
+
+LoaderTimes time_loader(std::shared_ptr<Stream> stream, const LoaderBench& o) {
+  const train::ImageSet set =
+      train::synthetic(train::SyntheticOptions::of_size(10'000), train::Split::kTrain);
+  const train::DeviceImages images(*stream, set);
+  train::Loader loader(set.n, {.batch = o.batch});
+  int64_t at = 0;
+  const auto next = [&](const train::DeviceImages::Augmentation& augmentation) {
+    const int64_t epoch = at / loader.steps(), step = at % loader.steps();
+    images.batch(loader.indices(epoch, step), augmentation);
+    ++at;
+  };
+  LoaderTimes times;
+  times.seconds = repeat(o.repetition, [&] { next({.pad = 4, .flip = true, .seed = 1}); });
+  times.median = median(times.seconds);
+  times.images_per_second = static_cast<double>(o.batch) / times.median;
+  times.plain = median(repeat(o.repetition, [&] { next({}); }));
+
+  const auto tiny =
+      models::make("tiny", {.plan = PassportPlan::of("pan", "last")}, std::move(stream));
+  times.tiny_step = time_steps(*tiny, {.batch = o.batch, .repetition = o.repetition}).median;
+  times.share_of_step = times.median / (times.median + times.tiny_step);
+  return times;
+}
+
+}  // namespace passnorm::bench

@@ -1,0 +1,43 @@
+// What every bench does with a clock.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <vector>
+
+namespace passnorm::bench {
+
+/// Of an unordered list that is not empty; of an even number of values the mean of the middle two.
+inline double median(std::vector<double> values) {
+  std::ranges::sort(values);
+  const size_t half = values.size() / 2;
+  return values.size() % 2 ? values[half] : (values[half - 1] + values[half]) / 2;
+}
+
+/// Wall-clock seconds of one call.
+template <class F>
+double seconds_of(F&& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+/// Calls done, and the seconds of each timed one.
+struct Repetition {
+  int64_t warmup = 2;
+  int64_t count = 0;  ///< timed calls; 0: as many as fit into `seconds`, at least 5
+  double seconds = 10;
+};
+template <class F>
+std::vector<double> repeat(const Repetition& o, F&& work) {
+  constexpr size_t kLeast = 5;
+  for (int64_t i = 0; i < o.warmup; ++i) work();
+  std::vector<double> seconds;
+  double total = 0;
+  while (o.count > 0 ? seconds.size() < static_cast<size_t>(o.count)
+                     : seconds.size() < kLeast || total < o.seconds)
+    total += seconds.emplace_back(seconds_of(work));
+  return seconds;
+}
+
+}  // namespace passnorm::bench
