@@ -4,7 +4,6 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <ranges>
 
 #include "engine/io/crypto.hpp"
 #include "engine/io/file.hpp"
@@ -37,7 +36,7 @@ std::optional<Position> position_of(const std::string& name) {
   return file_name(p) == name ? std::optional(p) : std::nullopt;
 }
 
-/// Of a folder, oldest first.
+/// Of a folder, newest first.
 std::vector<Position> positions(const std::string& folder) {
   std::vector<Position> found;
   std::error_code error;
@@ -45,7 +44,7 @@ std::vector<Position> positions(const std::string& folder) {
     if (const auto p = position_of(it->path().filename().string())) found.push_back(*p);
   if (error && error != std::errc::no_such_file_or_directory)
     fail(Fault::kInput, folder, ": cannot list: ", error.message());
-  std::ranges::sort(found);
+  std::ranges::sort(found, std::greater());
   return found;
 }
 
@@ -148,8 +147,7 @@ void CheckpointFolder::start() const {
 void CheckpointFolder::save(const Checkpoint& checkpoint) {
   write_file_atomic(path(checkpoint.position), checkpoint_bytes(checkpoint), {.mode = 0600});
   int64_t kept = 0;
-  std::vector<Position> all = positions(options_.folder);
-  for (const Position& p : std::views::reverse(all)) {
+  for (const Position& p : positions(options_.folder)) {
     const bool damaged = p != checkpoint.position && std::ranges::count(damaged_, p) > 0;
     if (!damaged && p <= checkpoint.position && ++kept <= options_.keep) continue;
     std::error_code ignored;  // one too many does no harm
@@ -159,9 +157,9 @@ void CheckpointFolder::save(const Checkpoint& checkpoint) {
 
 Checkpoint CheckpointFolder::resume(const Metadata& run,
                                     const std::function<void(const std::string&)>& note) {
-  std::vector<Position> all = positions(options_.folder);
+  const std::vector<Position> all = positions(options_.folder);
   if (all.empty()) fail(Fault::kInput, options_.folder, ": there is no checkpoint to resume from");
-  for (const Position& p : std::views::reverse(all)) {
+  for (const Position& p : all) {
     const std::string file = path(p);
     std::optional<Checkpoint> found;
     try {

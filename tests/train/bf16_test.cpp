@@ -76,6 +76,10 @@ TEST(Bf16, LearnsAsWellAsF32) {
       weights = run.weights();
     else
       EXPECT_NE(run.weights(), weights);
+    // The report's evaluation has the precision of the run.
+    const OpenPassport open = run.model->open(*run.passport);
+    EXPECT_EQ(last[precision == DType::kBF16].test->public_loss,
+              evaluate(*run.model, &open, test, {.precision = precision}).public_loss);
     auto& stream = static_cast<CpuStream&>(run.model->stream());
     EXPECT_EQ(run.notes.empty(), kernels::convolves(stream, precision));
   }

@@ -116,6 +116,48 @@ TEST_F(OptimizerTest, ClipsTheNormOfTheWholeGradient) {
   EXPECT_EQ(weights(), still);
 }
 
+/// Several clipped steps of every optimiser against the formulas of kernels/optimizer.hpp in
+/// double.
+TEST_F(OptimizerTest, ClippedStepsFollowTheFormulas) {
+  const OptimizerOptions rows[] = {
+      {.lr = 0.1f, .momentum = 0.9f, .weight_decay = 0.01f},
+      {.lr = 0.1f, .momentum = 0.8f, .nesterov = true, .weight_decay = 0.02f},
+      {.kind = Kind::kAdam,
+       .lr = 0.05f,
+       .weight_decay = 0.03f,
+       .beta1 = 0.8f,
+       .beta2 = 0.95f,
+       .eps = 1e-3f}};
+  const auto start = weights();
+  for (const OptimizerOptions& o : rows) {
+    a_->var.value.copy_from<float>(stream_, std::span(start).first(1));
+    b_->var.value.copy_from<float>(stream_, std::span(start).subspan(1));
+    Optimizer optimizer(stream_, set_, o);
+    std::array<double, 3> w{start[0], start[1], start[2]}, first{}, second{};
+    for (int t = 1; t <= 6; ++t) {
+      const std::array<float, 3> g{0.5f * static_cast<float>(t), -1.25f, 0.125f};
+      const float factor = 1 / static_cast<float>(t), clip = 1.5f;
+      set_gradients(g[0], {g[1], g[2]});
+      const double norm = std::hypot(g[0], g[1], g[2]);
+      EXPECT_NEAR(optimizer.step(factor, clip).gradient_norm, norm, 1e-6 * norm);
+      const double scale = std::min(1.0, clip / norm), lr = double{o.lr} * factor;
+      for (size_t i = 0; i < 3; ++i) {
+        const double d = scale * g[i] + o.weight_decay * w[i];
+        if (o.kind == Kind::kAdam) {
+          first[i] = o.beta1 * first[i] + (1 - o.beta1) * d;
+          second[i] = o.beta2 * second[i] + (1 - o.beta2) * d * d;
+          w[i] -= lr * first[i] / (1 - std::pow(o.beta1, t)) /
+                  (std::sqrt(second[i] / (1 - std::pow(o.beta2, t))) + o.eps);
+        } else {
+          first[i] = t == 1 ? d : o.momentum * first[i] + d;
+          w[i] -= lr * (o.nesterov ? d + o.momentum * first[i] : first[i]);
+        }
+      }
+      expect_weights({w[0], w[1], w[2]}, 4e-6);
+    }
+  }
+}
+
 /// Weight decay is no part of the gradient that is clipped, as in the references.
 TEST_F(OptimizerTest, ClipsBeforeWeightDecay) {
   Optimizer o(stream_, set_, {.lr = 1, .momentum = 0, .weight_decay = 0.5f});

@@ -234,6 +234,29 @@ TEST(Checkpoints, AreWrittenAfterEveryEpochAndOnRequest) {
   EXPECT_EQ(third.weights(), second.weights());
 }
 
+/// Bad steps are counted across the stop.
+TEST(Checkpoints, GivesUpAsIfItHadNotStopped) {
+  const test::TemporaryFolder folder;
+  FitOptions o = with_folder(folder);
+  o.max_skipped = 4;
+  const ImageSet data = train_set(64);
+  const auto spoil = [](Training& run) {
+    const Tensor& bias = run.model->parameters().find("linear.bias")->var.value;
+    bias.copy_from<float>(run.model->stream(), std::vector<float>(10, NAN));
+  };
+  Training run("none");
+  int64_t steps = 0;
+  run.stop = [&] {
+    if (++steps == 2) spoil(run);
+    return steps == 5;  // two good steps, three bad ones
+  };
+  test::refusal(Fault::kStopped, [&] { run.fit({data}, o); });
+  o.checkpoint.resume = true;
+  Training second("none");
+  EXPECT_CONTAINS(test::refusal(Fault::kNumerics, [&] { second.fit({data}, o); }),
+                  "4 steps in a row, up to step 6 of epoch 1");
+}
+
 TEST(Checkpoints, StopWithoutAFolder) {
   Training run("none");
   run.stop = [] { return true; };
