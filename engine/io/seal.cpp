@@ -118,7 +118,8 @@ SecretBytes unseal(std::string_view name, std::span<const std::byte> sealed,
 
   const auto chunks = sealed.subspan(sizeof header);
   const size_t pieces = (chunks.size() + kPiece + kExtra - 1) / (kPiece + kExtra);
-  if (chunks.size() < pieces * kExtra) refuse();
+  const size_t last = chunks.size() - (pieces - 1) * (kPiece + kExtra);
+  if (last < kExtra || (last == kExtra && pieces > 1)) refuse();
   SecretBytes plain(chunks.size() - pieces * kExtra);
   for (size_t i = 0; i < pieces; ++i) {
     const auto rest = chunks.subspan(i * (kPiece + kExtra));

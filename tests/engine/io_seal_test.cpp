@@ -123,6 +123,10 @@ TEST(Seal, AnyOtherEndShows) {
     else
       expect_changed(cut, concat("cut to ", size));
   }
+  // In the second piece, where there are fewer bytes than its tag and mark need.
+  const std::vector<std::byte> two = seal_quickly(pattern(65536 + 1));
+  for (size_t more = 0; more <= 17; ++more)
+    expect_changed(std::span(two).first(74 + 65536 + 17 + more), concat(more, " of a piece"));
   for (const size_t more : {size_t{1}, size_t{17}, size_t{70'000}}) {
     std::vector<std::byte> longer = good;
     longer.resize(good.size() + more);
