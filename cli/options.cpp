@@ -100,6 +100,7 @@ Setting& OptionTable::add(Setting setting, const char* help, const char* type,
           take(count > 0 ? "true" : "false");
         },
         help);
+    s->option->disable_flag_override();  // --name=value: CLI11 fails on a value that is no number
   } else {
     s->option =
         command_->add_option(option, CLI::callback_t([take, option](const CLI::results_t& given) {

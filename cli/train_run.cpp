@@ -92,6 +92,13 @@ TrainingSetup set_up(TrainOptions& o) {
   s.test = train::load(spec, train::Split::kTest, o.limit_test);
   for (train::ImageSet* set : {&s.data, &s.test}) train::choose_normalisation(*set, o.normalise);
   if (!o.triggers.empty()) s.triggers = train::trigger_set(o.triggers, s.data);
+  // What fit would find too late: the run's folder and passport are written before it begins.
+  if (o.fit.batch > s.data.n)
+    fail(Fault::kUsage, "--batch ", o.fit.batch, " is larger than the ", s.data.n,
+         " training images");
+  if (s.triggers && o.fit.triggers_per_batch > s.triggers->n)
+    fail(Fault::kUsage, "--triggers-per-batch ", o.fit.triggers_per_batch,
+         " is larger than the set of ", s.triggers->n, " triggers");
   s.model = models::make(o.model,
                          {.classes = s.data.classes,
                           .norm = norm_kind(o.norm),
