@@ -92,6 +92,8 @@ class Model {
   OpenPassport open(const Passport& passport) const {
     return OpenPassport(*stream_, passport, sites_);
   }
+  /// The memory of a training step or an evaluation that repeats: a plan per key.
+  MemoryPlan& memory_plan(const std::vector<int64_t>& key) { return memory_plans_[key]; }
   /// Raw scales and shifts without a forward pass: per site [2, C].
   Var read(Tape& tape, const OpenPassport& passport) const;
 
@@ -118,6 +120,7 @@ class Model {
   std::deque<ConvNorm> layers_;
   std::vector<const ConvNorm*> passport_layers_;
   std::vector<Site> sites_;
+  std::map<std::vector<int64_t>, MemoryPlan> memory_plans_;
 };
 
 namespace models {

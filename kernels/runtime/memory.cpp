@@ -1,13 +1,17 @@
 #include "kernels/runtime/memory.hpp"
 
+#include <omp.h>
 #include <sys/mman.h>
 
 #include <algorithm>
 #include <bit>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <mutex>
+#include <thread>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "kernels/runtime/check.hpp"
@@ -33,43 +37,215 @@ struct MemoryPool::State {
   std::unordered_map<size_t, std::vector<void*>> free;
   size_t held = 0, used = 0, peak = 0, system_calls = 0;
   bool poison = false;
+
+  // The run of a plan, by the thread that began it.
+  MemoryPlan* plan = nullptr;
+  std::thread::id owner;
+  bool follows = false;  // the plan so far; false while it is made or when the run left it
+  size_t next_event = 0;
+  std::unordered_map<void*, int64_t> blocks;  // of the run, by address
+  std::unordered_set<void*> returned;         // by a run whose plan is being made
+  std::byte* slab = nullptr;
+  size_t slab_bytes = 0;
+  int64_t slab_blocks = 0;  // handed out and not returned
+
+  void* from_system(size_t size, size_t asked);
+  void* take(size_t bytes);
+  void give(void* block, size_t bytes);
+  /// Gives what nobody has back to the system: all, or those of these addresses.
+  void trim(const std::unordered_set<void*>* only = nullptr);
+  void grow_slab(size_t bytes);
+  bool in_slab(const void* block) const {
+    return slab != nullptr && block >= slab && block < slab + slab_bytes;
+  }
+  bool in_run() const {
+    return plan != nullptr && owner == std::this_thread::get_id() && !omp_in_parallel();
+  }
+  void count(size_t more) {
+    used += more;
+    peak = std::max(peak, used);
+  }
 };
 
 MemoryPool::MemoryPool() : state_(std::make_unique<State>()) {}
 
 MemoryPool::~MemoryPool() {
-  for (auto& [size, blocks] : state_->free)
-    for (void* block : blocks) std::free(block);
+  state_->trim();
+  std::free(state_->slab);
+}
+
+void* MemoryPool::State::from_system(size_t size, size_t asked) {
+  void* block = std::aligned_alloc(size >= kHugePage ? kHugePage : kAlignment, size);
+  if (block == nullptr)
+    fail(Fault::kMemory, "out of memory: ", asked >> 20, " MiB asked, ", used >> 20,
+         " MiB in use, peak ", peak >> 20, " MiB; use a smaller --batch");
+  if (size >= kHugePage)
+    madvise(block, size, MADV_HUGEPAGE);  // best effort: without it only slower
+  held += size;
+  ++system_calls;
+  return block;
+}
+
+void* MemoryPool::State::take(size_t bytes) {
+  const size_t size = size_class(bytes);
+  void* block = nullptr;
+  if (auto& blocks_of_class = free[size]; !blocks_of_class.empty()) {
+    block = blocks_of_class.back();
+    blocks_of_class.pop_back();
+  } else {
+    block = from_system(size, bytes);
+  }
+  count(size);
+  return block;
+}
+
+void MemoryPool::State::give(void* block, size_t bytes) {
+  const size_t size = size_class(bytes);
+  free[size].push_back(block);
+  used -= size;
+}
+
+void MemoryPool::State::trim(const std::unordered_set<void*>* only) {
+  for (auto& [size, blocks_of_class] : free)
+    std::erase_if(blocks_of_class, [&, size = size](void* block) {
+      if (only != nullptr && !only->contains(block)) return false;
+      std::free(block);
+      held -= size;
+      return true;
+    });
+}
+
+void MemoryPool::State::grow_slab(size_t bytes) {
+  const size_t size = size_class(bytes);
+  if (size <= slab_bytes) return;
+  std::free(slab);
+  held -= slab_bytes;
+  used -= slab_bytes;
+  slab = nullptr;
+  slab_bytes = 0;
+  slab = static_cast<std::byte*>(from_system(size, bytes));
+  slab_bytes = size;
+  count(size);
 }
 
 void* MemoryPool::allocate(size_t bytes) {
-  const size_t size = size_class(bytes);
+  State& s = *state_;
+  std::lock_guard lock(s.mutex);
   void* block = nullptr;
-  std::lock_guard lock(state_->mutex);
-  if (auto& blocks = state_->free[size]; !blocks.empty()) {
-    block = blocks.back();
-    blocks.pop_back();
+  if (!s.in_run()) {
+    block = s.take(bytes);
+  } else if (!s.plan->planned_) {
+    block = s.take(bytes);
+    const auto i = std::ssize(s.plan->blocks_);
+    s.plan->blocks_.push_back({bytes, std::ssize(s.plan->events_), -1, 0});
+    s.plan->events_.push_back(i);
+    s.blocks[block] = i;
   } else {
-    block = std::aligned_alloc(size >= kHugePage ? kHugePage : kAlignment, size);
-    if (block == nullptr)
-      fail(Fault::kMemory, "out of memory: ", bytes >> 20, " MiB asked, ", state_->used >> 20,
-           " MiB in use, peak ", state_->peak >> 20, " MiB; use a smaller --batch");
-    if (size >= kHugePage)
-      madvise(block, size, MADV_HUGEPAGE);  // best effort: without it only slower
-    state_->held += size;
-    ++state_->system_calls;
+    const int64_t i =
+        s.follows && s.next_event < s.plan->events_.size() ? s.plan->events_[s.next_event] : -1;
+    s.follows = i >= 0 && s.plan->blocks_[static_cast<size_t>(i)].bytes == bytes;
+    if (s.follows) ++s.next_event;
+    if (s.follows && s.plan->blocks_[static_cast<size_t>(i)].returned >= 0) {
+      block = s.slab + s.plan->blocks_[static_cast<size_t>(i)].offset;
+      s.blocks[block] = i;
+      ++s.slab_blocks;
+    } else {
+      block = s.take(bytes);
+    }
   }
-  state_->used += size;
-  if (state_->used > state_->peak) state_->peak = state_->used;
-  if (state_->poison) std::memset(block, 0xFF, size);
+  if (s.poison) std::memset(block, 0xFF, bytes);
   return block;
 }
 
 void MemoryPool::release(void* block, size_t bytes) {
-  const size_t size = size_class(bytes);
+  State& s = *state_;
+  std::lock_guard lock(s.mutex);
+  const bool in_slab = s.in_slab(block);
+  if (const auto found = s.in_run() ? s.blocks.find(block) : s.blocks.end();
+      found != s.blocks.end()) {
+    const int64_t i = found->second;
+    s.blocks.erase(found);
+    if (!s.plan->planned_) {
+      s.plan->blocks_[static_cast<size_t>(i)].returned = std::ssize(s.plan->events_);
+      s.plan->events_.push_back(~i);
+      s.returned.insert(block);
+    } else {
+      s.follows =
+          s.follows && s.next_event < s.plan->events_.size() && s.plan->events_[s.next_event] == ~i;
+      if (s.follows) ++s.next_event;
+    }
+  }
+  if (in_slab)
+    --s.slab_blocks;
+  else
+    s.give(block, bytes);
+}
+
+void MemoryPool::trim() {
   std::lock_guard lock(state_->mutex);
-  state_->free[size].push_back(block);
-  state_->used -= size;
+  state_->trim();
+}
+
+bool MemoryPool::begin(MemoryPlan& plan) {
+  State& s = *state_;
+  std::lock_guard lock(s.mutex);
+  // A block of the slab that outlived its run (it had left the plan) keeps the slab until it goes.
+  if (s.plan != nullptr || s.slab_blocks > 0) return false;
+  s.plan = &plan;
+  s.owner = std::this_thread::get_id();
+  s.follows = plan.planned_;
+  s.next_event = 0;
+  s.blocks.clear();
+  if (plan.planned_) s.grow_slab(plan.slab_bytes_);
+  return true;
+}
+
+void MemoryPool::end() {
+  State& s = *state_;
+  std::lock_guard lock(s.mutex);
+  MemoryPlan& plan = *s.plan;
+  s.plan = nullptr;
+  s.blocks.clear();
+  if (!plan.planned_) {
+    plan.place_blocks();
+    s.trim(&s.returned);  // the slab replaces them
+    s.returned.clear();
+  } else if (!s.follows || s.next_event != plan.events_.size()) {
+    plan.planned_ = false;
+    plan.blocks_.clear();
+    plan.events_.clear();
+  }
+}
+
+MemoryPlan::Run::Run(MemoryPool& pool, MemoryPlan& plan) : pool_(pool), active_(pool.begin(plan)) {}
+MemoryPlan::Run::~Run() {
+  if (active_) pool_.end();
+}
+
+// The largest first, each at the lowest place that is free during its life (best fit by size:
+// Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Inference", 2020).
+void MemoryPlan::place_blocks() {
+  std::vector<Block*> order, placed;  // placed: by offset
+  block_bytes_ = slab_bytes_ = 0;
+  for (Block& b : blocks_)
+    if (b.returned >= 0) order.push_back(&b);
+  std::ranges::stable_sort(order, std::greater(), [](const Block* b) { return b->bytes; });
+  const auto rounded = [](size_t bytes) {
+    return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  };
+  for (Block* b : order) {
+    size_t offset = 0;
+    for (const Block* other : placed) {
+      if (other->taken > b->returned || b->taken > other->returned) continue;
+      if (offset + rounded(b->bytes) <= other->offset) break;
+      offset = std::max(offset, other->offset + rounded(other->bytes));
+    }
+    b->offset = offset;
+    placed.insert(std::ranges::upper_bound(placed, offset, {}, &Block::offset), b);
+    block_bytes_ += rounded(b->bytes);
+    slab_bytes_ = std::max(slab_bytes_, offset + rounded(b->bytes));
+  }
+  planned_ = true;
 }
 
 void MemoryPool::poison(bool on) {

@@ -3,9 +3,57 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <vector>
 
 namespace passnorm {
+
+class MemoryPool;
+
+/// Memory of work that repeats with the same sizes, such as a training step. The first run takes
+/// blocks of the pool and notes which are taken and returned when; every later run gets its blocks
+/// at fixed addresses of one slab, where blocks whose lives do not overlap share memory. A run that
+/// takes or returns something else than the first did gets the rest from the pool, and the next run
+/// is the first again. Blocks that outlive the run, and those taken in parallel regions, are the
+/// pool's in any case. Plans of one pool run one after the other and use the same slab.
+class MemoryPlan {
+ public:
+  MemoryPlan() = default;
+  MemoryPlan(const MemoryPlan&) = delete;
+  MemoryPlan& operator=(const MemoryPlan&) = delete;
+
+  /// One run: what this thread takes while it lives. Inside another run it does nothing.
+  class Run {
+   public:
+    Run(MemoryPool& pool, MemoryPlan& plan);
+    ~Run();
+    Run(const Run&) = delete;
+    Run& operator=(const Run&) = delete;
+
+   private:
+    MemoryPool& pool_;
+    bool active_;
+  };
+
+  bool planned() const { return planned_; }
+  size_t slab_bytes() const { return slab_bytes_; }    ///< the plan's part of the slab
+  size_t block_bytes() const { return block_bytes_; }  ///< of all blocks of a run together
+
+ private:
+  friend class MemoryPool;
+  struct Block {
+    size_t bytes;
+    int64_t taken, returned;  ///< when, counted in events; -1: outlives the run
+    size_t offset;
+  };
+  void place_blocks();
+
+  std::vector<Block> blocks_;
+  std::vector<int64_t> events_;  ///< i: block i is taken, ~i: returned
+  bool planned_ = false;
+  size_t slab_bytes_ = 0, block_bytes_ = 0;
+};
 
 /// Blocks of host memory by size class. A returned block serves the next request of its class, so a
 /// step that repeats gets the same blocks again. Blocks of 2 MiB and more are aligned to huge pages
@@ -22,15 +70,22 @@ class MemoryPool {
   void* allocate(size_t bytes);
   void release(void* block, size_t bytes);
 
+  /// Gives the blocks that nobody has back to the system.
+  void trim();
+
   /// Fills every block with 0xFF before it is handed out (tests).
   void poison(bool on);
 
-  size_t held_bytes() const;    ///< taken from the system
-  size_t used_bytes() const;    ///< handed out now
+  size_t held_bytes() const;    ///< taken from the system, the slab included
+  size_t used_bytes() const;    ///< handed out now; the slab counts as a whole
   size_t peak_bytes() const;    ///< most ever handed out
   size_t system_calls() const;  ///< blocks taken from the system so far
 
  private:
+  friend class MemoryPlan::Run;
+  bool begin(MemoryPlan& plan);
+  void end();
+
   struct State;
   std::unique_ptr<State> state_;
 };

@@ -269,6 +269,35 @@ TEST(ConvolutionTypes, Bf16ActivationsWithF32Weights) {
                     {.terms = static_cast<double>(g.window())}));
 }
 
+/// Winograd's convolution reads and writes bf16 activations and computes in f32, on every CPU.
+TEST(ConvolutionTypes, Bf16ActivationsByWinograd) {
+  const ConvGeometry g{3, 19, 22, 32, 48, 3, 3, 1, 1};
+  const reference::Conv c{g.n, g.h, g.w, g.c, g.o, g.kh, g.kw, g.stride, g.pad};
+  const int64_t tiles = 3 * 5 * 6;
+  const Buffer x(DType::kBF16, uniform(g.x_size(), 1)), w(DType::kF32, uniform(g.w_size(), 2)),
+      dy(DType::kBF16, uniform(g.y_size(), 3));
+  const reference::WinogradAmplification winograd;
+  const auto check = [&](const Buffer& got, reference::Sums expected, int64_t length,
+                         double magnitude) {
+    for (double& m : expected.magnitude) m = std::max(m, magnitude);
+    EXPECT_TRUE(close(got, expected,
+                      {.terms = static_cast<double>(length) + 2 +
+                                reference::WinogradAmplification::kTransformRoundings}));
+  };
+  Buffer y(DType::kBF16, g.y_size()), dx(DType::kBF16, g.x_size()), dw(DType::kF32, g.w_size());
+  kernels::conv_forward(stream(), {.geometry = g, .x = x.read(), .w = w.read(), .y = y.write()});
+  check(y, reference::conv_forward(c, x.values(), w.values(), {}), g.window(),
+        winograd.forward * static_cast<double>(g.c) * largest(x) * largest(w));
+  kernels::conv_backward_data(stream(),
+                              {.geometry = g, .dy = dy.read(), .w = w.read(), .dx = dx.write()});
+  check(dx, reference::conv_backward_data(c, dy.values(), w.values()), 9 * g.o,
+        winograd.forward * static_cast<double>(g.o) * largest(dy) * largest(w));
+  kernels::conv_backward_weight(stream(),
+                                {.geometry = g, .x = x.read(), .dy = dy.read(), .dw = dw.write()});
+  check(dw, reference::conv_backward_weight(c, x.values(), dy.values()), g.n * g.oh() * g.ow(),
+        winograd.weight * static_cast<double>(tiles) * largest(x) * largest(dy));
+}
+
 TEST(ConvolutionErrors, SizesThatDisagree) {
   const ConvGeometry g{1, 4, 4, 2, 3, 3, 3, 1, 1};
   const Buffer x(DType::kF32, uniform(g.x_size(), 1)), w(DType::kF32, uniform(g.w_size() - 1, 2));
