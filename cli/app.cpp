@@ -7,7 +7,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <new>
-#include <ranges>
 
 #include "cli/help.hpp"
 #include "cli/options.hpp"
@@ -96,14 +95,14 @@ int run(int argc, char** argv) {
       "4 this machine cannot, 5 out of memory or disk, 6 numerics gave up, 7 secret\n"
       "not opened, 9 inconclusive, 70 a bug of passnorm, 75 stopped on request.");
   Action action;
-  // Under these headings in --help.
   // The headings of --help.
   const auto under = [&](const char* group,
                          std::initializer_list<void (*)(CLI::App&, Action&)> add) {
     const auto all = [&] { return app.get_subcommands([](CLI::App*) { return true; }); };
     const size_t before = all().size();
     for (const auto f : add) f(app, action);
-    for (CLI::App* command : all() | std::views::drop(before)) command->group(group);
+    const auto commands = all();
+    for (size_t i = before; i < commands.size(); ++i) commands[i]->group(group);
   };
   under("Start here", {add_demo, add_doctor});
   under("Networks", {add_train, add_eval, add_export, add_inspect});

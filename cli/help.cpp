@@ -174,7 +174,9 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error) {
   } else if (!commands.empty() && command.get_subcommands().empty()) {
     what = "a command is missing";
   } else if (dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr) {
-    what = what.substr(0, what.find(':')) + " needs a value";
+    const size_t flag = what.find(" was given a disallowed flag override");
+    what = flag == std::string::npos ? what.substr(0, what.find(':')) + " needs a value"
+                                     : "--" + what.substr(0, flag) + " takes no value";
   }
   std::string help = "passnorm";
   for (const CLI::App* at = &app; at != &command;) {

@@ -69,7 +69,7 @@ TEST(TriggerSet, PlanesOfTheMiddle) {
 
 TEST(TriggerSet, PlainFormPairsInNaturalOrder) {
   const TemporaryFolder folder;
-  const char* names[] = {"1.png", "2.png", "9.png", "10.png", "11a.png", "011b.png", "100.png"};
+  const char* names[] = {"1.png", "2.png", "9.png", "10.png", "11a.png", "0011b.png", "100.png"};
   std::string labels;
   int i = 0;
   for (const char* name : names) {
@@ -150,6 +150,11 @@ TEST(TriggerManifest, RefusesInOneLine) {
       {manifest(entry("a\\nb", "1", hash)), "\"a\\x0ab\": it has control characters"},
       {manifest(entry("a\\u007f", "1", hash)), "it has control characters"},
   };
+  std::string many;
+  for (int i = 0; i <= 100'000; ++i) many += i == 0 ? "{}" : ",{}";
+  EXPECT_CONTAINS(
+      refusal(Fault::kInput, [&] { parse_trigger_manifest("m.json", manifest(many), 10); }),
+      "\"images\" must be a list of 1 to 100000 pictures");
   for (const auto& c : cases)
     EXPECT_CONTAINS(refusal(Fault::kInput, [&] { parse_trigger_manifest("m.json", c.text, 10); }),
                     c.reason);
@@ -218,6 +223,8 @@ TEST(TriggerSet, RefusesABrokenPlainForm) {
   EXPECT_CONTAINS(refusal(Fault::kInput, [&] { trigger_set(folder.path("no"), like()); }),
                   "no trigger set");
   refused("1\n", "pics: cannot list: No such file");
+  std::filesystem::create_directories(folder.path("pics"));
+  refused("", "labels-cifar.txt: 0 labels for the 0 pictures in pics/; expected one each, and at");
   folder.write("pics/1.png", picture(1));
   folder.write("pics/2.png", picture(2));
   refused("", "labels-cifar.txt: 0 labels for the 2 pictures in pics/");
