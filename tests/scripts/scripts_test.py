@@ -121,13 +121,38 @@ class Scripts(unittest.TestCase):
         self.stand_in_build(ctest="exit 7")
         self.assertEqual(self.run_script("scripts/test").returncode, 1)
 
-    def test_full_adds_the_sanitizers(self):
+    def test_full_adds_the_sanitizers_and_fuzzing(self):
         self.stand_in_build(ctest=self.report(5, 0, 1))
+        self.put(self.tree / "scripts/fuzz", ":")
         result = self.run_script("scripts/test", "--full")
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn("8 passed, 0 failed, 2 skipped", result.stdout)
         self.assertEqual([call.split()[2] for call in self.calls("ctest")], ["full", "asan"])
         self.assertIn("cmake --preset asan", self.calls("cmake"))
+        self.assertEqual(self.calls("fuzz"), ["fuzz "])
+        self.put(self.tree / "scripts/fuzz", "exit 1")
+        self.assertEqual(self.run_script("scripts/test", "--full").returncode, 1)
+
+    def test_fuzz_runs_every_target_and_names_what_it_found(self):
+        self.stand_in_build()
+        for name in ("a", "b"):
+            (self.tree / f"tests/fuzz/corpus/{name}").mkdir(parents=True)
+        (self.tree / "tests/fuzz/a.dict").touch()
+        done = "echo '#7 DONE   cov: 12 ft: 3' >&2; echo 'stat::number_of_executed_units: 7'; echo 'stat::average_exec_per_sec:   5'"
+        self.put(self.tree / "build/fuzz/tests/fuzz/a_fuzz", done)
+        self.put(self.tree / "build/fuzz/tests/fuzz/b_fuzz", done)
+        result = self.run_script("scripts/fuzz", "7")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(sorted(line.split()[0] for line in result.stdout.splitlines()), ["a", "b"])
+        self.assertIn("7 inputs, 5 a second, 12 edges covered", result.stdout)
+        self.assertIn("-runs=7 ", self.calls("a_fuzz")[0])
+        self.assertIn("-dict=tests/fuzz/a.dict ", self.calls("a_fuzz")[0])
+        self.put(self.tree / "build/fuzz/tests/fuzz/b_fuzz",
+                 "echo 'fuzz: does not hold: x' >&2; echo 'artifact_prefix=; Test unit written to found/b-crash-1' >&2; exit 77")
+        result = self.run_script("scripts/fuzz", "7", "b")
+        self.assertNotEqual(result.returncode, 0)
+        self.assertIn("FAILED: fuzz: does not hold: x\nfound/b-crash-1\n", result.stderr)
+        self.assertEqual(len(self.calls("a_fuzz")), 1)
 
     def test_unknown_option_is_refused(self):
         self.stand_in_build()
