@@ -38,7 +38,9 @@ void seal_and_change(std::span<const std::byte> input) {
   uint32_t change = 0;
   if (input.size() < sizeof change) return;
   std::memcpy(&change, input.data() + input.size() - sizeof change, sizeof change);
-  const size_t at = (change >> 8) % file.size();
+  // Near the end where the input says so: there pieces are cut.
+  const bool near = (input[0] & std::byte{2}) != std::byte{0};
+  const size_t at = file.size() - 1 - (change >> 8) % (near ? 64 : file.size());
   if (at >= kOps && at < kMem + 8) return;  // another cost: open_foreign
   if (const auto flip = static_cast<std::byte>(change & 255); flip != std::byte{0})
     file[at] ^= flip;
