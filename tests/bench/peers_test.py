@@ -1,4 +1,4 @@
-"""scripts/peers on stand-ins for both programs; the committed numbers; and README's table of them.
+"""scripts/peers: its rules, and the script from end to end on stand-ins for both programs.
 
 usage: peers_test.py ROOT
 """
@@ -18,53 +18,9 @@ ROOT = Path(sys.argv.pop(1)).resolve()
 SCRIPT = ROOT / "scripts/peers"
 
 
-def load_script():
-    loader = importlib.machinery.SourceFileLoader("peers", str(SCRIPT))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("peers", loader))
-    loader.exec_module(module)
-    return module
-
-
-peers = load_script()
-
-
-class Committed(unittest.TestCase):
-    """bench/results/cpu-peers.json"""
-
-    def setUp(self):
-        self.document = json.loads((ROOT / "bench/results/cpu-peers.json").read_text())
-        self.rows = {row["name"]: row for row in self.document["rows"]}
-
-    def test_names_machine_and_versions(self):
-        self.assertEqual(self.document["format"], "passnorm.peers/1")
-        self.assertEqual(set(self.document["machine"]), {"cpu", "cores", "threads"})
-        self.assertTrue(self.document["torch"])
-        for row in self.document["rows"]:
-            self.assertRegex(row["date"], r"^20\d\d-\d\d-\d\d$")
-            self.assertRegex(row["commit"], r"^[0-9a-f]{7,40}$")
-
-    def test_has_every_goal(self):
-        goals = {"step resnet18 none": 1.7, "step resnet18 deepipr-v2 last": 3.0, "step resnet18 pan all": 1.8,
-                 "step alexnet deepipr-v2 last": 2.5, "norm 64x64x32x32": 3.0, "norm 64x128x16x16": 3.0, "norm 64x256x8x8": 3.0,
-                 "norm 64x512x4x4": 3.0}
-        self.assertEqual({name: row["goal"] for name, row in self.rows.items() if row["goal"]}, goals)
-        self.assertEqual(list(self.rows), [row["name"] for row in peers.ROWS])
-
-    def test_numbers_belong_together(self):
-        for row in self.document["rows"]:
-            with self.subTest(row["name"]):
-                self.assertTrue(row["least"] <= row["ratio"] <= row["most"])
-                self.assertAlmostEqual(row["noise"], (row["most"] - row["least"]) / 2 / row["ratio"])
-                self.assertAlmostEqual(row["ratio"] / (row["torch_milliseconds"] / row["ours_milliseconds"]), 1, delta=0.25)
-                finalists = row["finalists_milliseconds"]
-                self.assertEqual(row["torch"], min(finalists, key=finalists.get))
-                self.assertLessEqual(set(finalists), set(row["trial_milliseconds"]))
-                self.assertGreaterEqual(row["rounds"], 3)
-                self.assertEqual("memory_ratio" in row, row["name"].startswith("step"))
-
-    def test_readme_shows_them(self):
-        table = subprocess.run([sys.executable, SCRIPT, "--table"], capture_output=True, text=True, check=True).stdout
-        self.assertTrue(table in (ROOT / "README.md").read_text(), "README.md: replace its table by the output of scripts/peers --table")
+loader = importlib.machinery.SourceFileLoader("peers", str(SCRIPT))
+peers = importlib.util.module_from_spec(importlib.util.spec_from_loader("peers", loader))
+loader.exec_module(peers)
 
 
 class Rules(unittest.TestCase):
@@ -87,6 +43,23 @@ class Rules(unittest.TestCase):
         verdict = lambda *rows: [name for name, _, _ in peers.verdicts(committed, rows)]
         self.assertEqual(verdict(row("quiet", 1.71, 0), row("noisy", 1.41, 0), row("new", 0.1, 0)), [])
         self.assertEqual(verdict(row("quiet", 1.69, 0), row("noisy", 1.39, 0)), ["quiet", "noisy"])
+
+    def test_other_processes_count_what_is_not_ours(self):
+        jiffies, own = iter([100, 300]), iter([5.0, 5.5])
+        peers.busy_jiffies, before = lambda: next(jiffies), peers.busy_jiffies
+        self.addCleanup(setattr, peers, "busy_jiffies", before)
+        clock = iter([0.0, 10.0])
+        peers.time, real = types.SimpleNamespace(monotonic=lambda: next(clock)), peers.time
+        self.addCleanup(setattr, peers, "time", real)
+        result, share = peers.foreign_share(lambda: next(own), lambda: "done")
+        self.assertEqual(result, "done")
+        self.assertAlmostEqual(share, (200 / os.sysconf("SC_CLK_TCK") - 0.5) / 10 / os.cpu_count())
+
+    def test_waits_for_an_idle_machine(self):
+        peers.foreign_share, before = lambda own, work: (None, 0.5), peers.foreign_share
+        self.addCleanup(setattr, peers, "foreign_share", before)
+        with self.assertRaisesRegex(RuntimeError, "other processes take 50% of the machine"):
+            peers.run(types.SimpleNamespace(prefix="", wait=0, foreign=0.1), ["false"])
 
     def test_reads_every_kind_of_document(self):
         times = {"milliseconds": {"median": 7}}
@@ -124,7 +97,7 @@ class StandIns(unittest.TestCase):
         return str(file)
 
     def run_script(self, *arguments):
-        return subprocess.run([sys.executable, self.box / "scripts/peers", "--program", self.box / "ours", "--prefix", "env",
+        return subprocess.run([sys.executable, self.box / "scripts/peers", "--program", self.box / "ours", "--foreign", "9",
                                *arguments], capture_output=True, text=True, env={"PATH": os.environ["PATH"]})
 
     def test_alternates_and_takes_the_fastest(self):
