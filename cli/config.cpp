@@ -4,7 +4,7 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
-#include <cmath>
+#include <map>
 
 #include "engine/io/file.hpp"
 #include "engine/io/json.hpp"
@@ -13,6 +13,8 @@
 
 namespace passnorm::cli {
 namespace {
+
+constexpr int64_t kMaxDots = 4096;
 
 std::string position(std::string_view name, const toml::source_region& source) {
   return fmt::format("{}:{}:{}", printable(name, 4096), source.begin.line, source.begin.column);
@@ -50,6 +52,9 @@ void describe(const toml::node& node, Assignment& a) {
 std::vector<Assignment> parse_config(std::string_view name, std::string_view text) {
   if (text.size() > kMaxConfig)
     fail(Fault::kUsage, printable(name, 4096), ":1:1: longer than ", kMaxConfig, " bytes");
+  // toml++ limits the depth of its recursion, but not for a.a.a.
+  if (std::ranges::count(text, '.') > kMaxDots)
+    fail(Fault::kUsage, printable(name, 4096), ":1:1: more than ", kMaxDots, " dots");
   toml::table table;
   try {
     table = toml::parse(text);
@@ -70,11 +75,12 @@ std::vector<Assignment> parse_config(std::string_view name, std::string_view tex
     return std::pair(a.first.line, a.first.column) < std::pair(b.first.line, b.first.column);
   });
   std::vector<Assignment> out;
+  std::map<std::string, std::string> places;  // of keys
   for (auto& [at, a] : found) {
-    const auto twice = std::ranges::find(out, a.key, &Assignment::key);
-    if (twice != out.end())
+    const auto [first, is_new] = places.emplace(a.key, a.key_at);
+    if (!is_new)
       fail(Fault::kUsage, a.key_at, ": ", printable(a.key),
-           " stands here for the second time, first at ", twice->key_at);
+           " stands here for the second time, first at ", first->second);
     out.push_back(std::move(a));
   }
   return out;

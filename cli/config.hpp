@@ -19,13 +19,13 @@ struct Assignment {
 };
 
 /// The longest file that is read, in bytes.
-inline constexpr size_t kMaxConfig = 1 << 20;
+inline constexpr size_t kMaxConfig = 1 << 16;
 
 /// The settings in TOML text, in the order of their lines. Depends on its arguments only; `name`
 /// stands for the file in messages. Error(kUsage), one line that starts with NAME:line:column, on a
-/// syntax error, text that is not UTF-8, or a key that stands twice (also once with - and once with
-/// _). What a key means is not looked at, nor whether its value is a plain one: an array or a table
-/// has type kOther.
+/// syntax error, text that is not UTF-8, too long or too deep, or a key that stands twice (also
+/// once with - and once with _). What a key means is not looked at, nor whether its value is a
+/// plain one: an array or a table has type kOther.
 std::vector<Assignment> parse_config(std::string_view name, std::string_view text);
 
 /// Reads and parses a file. Error(kInput) when it cannot be read.

@@ -101,9 +101,6 @@ class OptionTable {
 
   const std::vector<std::shared_ptr<Setting>>& settings() const { return settings_; }
   const Setting& operator[](std::string_view name) const;
-  bool given(std::string_view name) const {
-    return (*this)[name].source != Setting::Source::kDefault;
-  }
   /// Error(kUsage) when nothing has set it.
   void require(std::string_view name) const;
 

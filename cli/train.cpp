@@ -39,7 +39,8 @@ int run(const TrainOptions& o) {
   if (const auto& t = r.last.triggers)
     fmt::print("triggers  public {}, passport {} of {} trigger images\n",
                percent(t->public_accuracy), percent(t->passport_accuracy), t->images);
-  fmt::print("time      {:.0f} s, {:.0f} images/s\n", r.seconds, r.last.train.images_per_second);
+  if (r.seconds > 0)
+    fmt::print("time      {:.0f} s, {:.0f} images/s\n", r.seconds, r.last.train.images_per_second);
   return kYes;
 }
 

@@ -30,9 +30,13 @@ double mib(size_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
 
 /// The first n images, again and again when there are fewer.
 train::ImageSet first_images(const train::ImageSet& set, int64_t n) {
-  train::ImageSet out = set;
-  out.n = n;
-  out.images.clear(), out.labels.clear();
+  train::ImageSet out{.n = n,
+                      .channels = set.channels,
+                      .h = set.h,
+                      .w = set.w,
+                      .classes = set.classes,
+                      .mean = set.mean,
+                      .stddev = set.stddev};
   for (int64_t i = 0; i < n; ++i) {
     const auto image = set.image(i % set.n);
     out.images.insert(out.images.end(), image.begin(), image.end());
@@ -41,16 +45,29 @@ train::ImageSet first_images(const train::ImageSet& set, int64_t n) {
   return out;
 }
 
-struct Trial {
-  size_t peak_bytes = 0;  ///< of the stream's memory
-  double seconds = 0;     ///< of the last step
+/// Bytes, by what they hold.
+struct Memory {
+  size_t weights = 0, gradients = 0, optimizer = 0;
+  size_t data = 0;         ///< all images, as they are loaded and on the device
+  size_t activations = 0;  ///< and workspace: the rest of the peak of a few steps and an evaluation
+  size_t total() const { return weights + gradients + optimizer + data + activations; }
 };
 
+struct Trial {
+  Memory memory;
+  double seconds = 0;  ///< of a step
+};
+
+/// Runs the training itself on a few images.
 Trial try_steps(TrainingSetup& setup, const TrainOptions& o) {
+  Model& model = *setup.model;
   std::optional<Passport> passport;
-  if (setup.model->has_branch(Branch::kPassport))
-    passport = Passport::random(setup.model->sites(), Secret32::random(), Signature::random());
+  if (model.has_branch(Branch::kPassport))
+    passport = Passport::random(model.sites(), Secret32::random(), Signature::random());
   const train::ImageSet images = first_images(setup.data, kSteps * o.fit.batch);
+  const train::ImageSet test =
+      first_images(setup.test, std::min(setup.test.n, train::EvaluateOptions().batch));
+  const train::ImageSet* const triggers = setup.triggers ? &*setup.triggers : nullptr;
   train::FitOptions fit = o.fit;
   fit.epochs = 1;
   fit.progress_seconds = 0;
@@ -59,15 +76,21 @@ Trial try_steps(TrainingSetup& setup, const TrainOptions& o) {
   fit.checkpoint = {};
   Trial trial;
   auto last = Clock::now();
-  train::fit(*setup.model, passport ? &*passport : nullptr,
-             {images, nullptr, setup.triggers ? &*setup.triggers : nullptr}, fit,
+  train::fit(model, passport ? &*passport : nullptr, {images, &test, triggers}, fit,
              {.progress = [&](const train::Progress&) {
                const auto now = Clock::now();
                trial.seconds = std::chrono::duration<double>(now - last).count();
                last = now;
              }});
-  trial.peak_bytes = setup.model->stream().memory()->peak_bytes() + setup.data.images.size() -
-                     images.images.size();
+  Memory& m = trial.memory;
+  m.weights = m.gradients = static_cast<size_t>(model.parameters().count()) * sizeof(float);
+  m.optimizer = m.weights * (o.optimizer == "adam" ? 2 : 1);
+  const size_t trigger_bytes = triggers ? triggers->images.size() : 0;
+  m.data = 2 * (setup.data.images.size() + setup.test.images.size() + trigger_bytes);
+  const size_t known =
+      2 * m.weights + m.optimizer + images.images.size() + test.images.size() + trigger_bytes;
+  const size_t peak = model.stream().memory()->peak_bytes();
+  m.activations = peak - std::min(peak, known);
   return trial;
 }
 
@@ -83,15 +106,12 @@ void describe_training(TrainOptions& o, const OptionTable& table) {
   const bool seed_drawn = !o.seed;
   TrainingSetup setup = set_up(o);
   const Model& model = *setup.model;
-  const auto weights = static_cast<size_t>(model.parameters().count()) * sizeof(float);
-  const size_t moments = weights * (o.optimizer == "adam" ? 2 : 1);
   const int64_t steps = setup.data.n / o.fit.batch;
   if (steps < 1)
     fail(Fault::kUsage, "--batch ", o.fit.batch, " is larger than the ", setup.data.n,
          " training images");
   const Trial trial = try_steps(setup, o);
-  const size_t known = 2 * weights + moments + setup.data.images.size();
-  const size_t rest = trial.peak_bytes - std::min(trial.peak_bytes, known);
+  const Memory& m = trial.memory;
   int64_t bits = 0;
   for (const int64_t channels : model.site_channels()) bits += channels;
   const double seconds = trial.seconds * static_cast<double>(steps * o.fit.epochs);
@@ -118,12 +138,12 @@ void describe_training(TrainOptions& o, const OptionTable& table) {
                 {"steps_per_epoch", steps},
                 {"seconds_per_step", trial.seconds},
                 {"memory",
-                 {{"weights", weights},
-                  {"gradients", weights},
-                  {"optimizer", moments},
-                  {"data", setup.data.images.size()},
-                  {"activations", rest},
-                  {"total", trial.peak_bytes}}}});
+                 {{"weights", m.weights},
+                  {"gradients", m.gradients},
+                  {"optimizer", m.optimizer},
+                  {"data", m.data},
+                  {"activations", m.activations},
+                  {"total", m.total()}}}});
     return;
   }
   for (const auto& s : table.settings()) {
@@ -142,9 +162,9 @@ void describe_training(TrainOptions& o, const OptionTable& table) {
   fmt::print("steps     {} an epoch, {} in all\n", steps, steps * o.fit.epochs);
   fmt::print(
       "memory    {:.0f} MiB: weights {:.1f}, gradients {:.1f}, optimiser {:.1f}, images {:.1f},\n"
-      "          activations and workspace {:.1f} (the peak of {} steps that were run)\n",
-      mib(trial.peak_bytes), mib(weights), mib(weights), mib(moments),
-      mib(setup.data.images.size()), mib(rest), kSteps);
+      "          activations and workspace {:.1f} (peak of {} steps and an evaluation, run)\n",
+      mib(m.total()), mib(m.weights), mib(m.gradients), mib(m.optimizer), mib(m.data),
+      mib(m.activations), kSteps);
   fmt::print("time      about {}, at {:.0f} ms a step here, evaluation not included\n",
              duration(seconds), 1e3 * trial.seconds);
   fmt::print("Nothing was written.\n");

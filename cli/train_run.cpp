@@ -134,6 +134,7 @@ TrainedRun run_training(TrainOptions o) {
 
   ProgressLine line(
       {o.fit.epochs, model.has_branch(Branch::kPublic), model.has_branch(Branch::kPassport)});
+  if (!o.resume) directory.start(o.overwrite);
   if (!o.resume && has_passport && o.secret == "seed" && seed_given)
     line.note(fmt::format(
         "the passport follows from --seed {}: repeatable, and guessable; --secret random draws it "
@@ -142,7 +143,6 @@ TrainedRun run_training(TrainOptions o) {
   if (scheme(o.scheme).triggers && !setup.triggers)
     line.note(o.scheme + " without --triggers trains as deepipr-v2 does");
   if (!o.resume) {
-    directory.start(o.overwrite);
     save_passport();  // the keys are safe, however the training ends
     directory.write(
         "config.toml",

@@ -16,8 +16,9 @@ std::string printable(std::string_view text, size_t limit = 80);
 /// std::quoted, which escapes less.)
 std::string quote(std::string_view text);
 
-/// The known name with the smallest edit distance (Levenshtein; - and _ count as equal), or an
-/// empty one when none is within a third of the longer length.
+/// The known name with the smallest edit distance (characters changed, added, left out, or swapped
+/// with their neighbour; - and _ count as equal), or an empty one when none is within a third of
+/// the longer length.
 std::string_view nearest(std::string_view name, std::span<const std::string_view> known);
 
 }  // namespace passnorm

@@ -2,14 +2,17 @@
 
 #include <omp.h>
 
+#include <algorithm>
+
 #include "kernels/cpu/onednn.hpp"
 
 namespace passnorm {
 
-// omp_get_num_procs counts the cores that this process may run on, not those of the machine.
+// omp_get_num_procs counts the cores that this process may run on, not those of the machine. More
+// threads than OMP_THREAD_LIMIT never come: oneDNN would wait for them forever.
 CpuStream::CpuStream(int threads)
     : Stream(Device::cpu(), std::make_shared<MemoryPool>()),
-      threads_(threads > 0 ? threads : omp_get_num_procs()) {
+      threads_(std::min(threads > 0 ? threads : omp_get_num_procs(), omp_get_thread_limit())) {
   if (threads < 0)
     fail(Fault::kUsage, "threads must be 1 or more, or 0 for all cores, not ", threads);
   vendor_ = std::make_unique<Vendor>();

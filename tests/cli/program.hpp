@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdlib>
 #include <string>
 #include <vector>
@@ -20,45 +21,99 @@ namespace passnorm::test {
 
 struct Finished {
   int code = -1;  ///< exit code; -1 when it ended by a signal
+  int signal = 0;
   std::string out, err;
 
   Json json() const { return parse_json("stdout", out); }
 };
 
-/// `out`: where its stdout goes instead of being read.
+/// The program while it runs. `out`, `err`: where stdout and stderr go instead of being read.
+class Running {
+ public:
+  explicit Running(std::vector<std::string> arguments, const std::string& out = {},
+                   const std::string& err = {})
+      : read_out_(out.empty()), read_err_(err.empty()) {
+    const char* program = std::getenv("PASSNORM_PROGRAM");
+    if (program == nullptr) {
+      ADD_FAILURE() << "PASSNORM_PROGRAM must name the program";
+      return;
+    }
+    const std::string paths[] = {read_out_ ? folder_.path("out") : out,
+                                 read_err_ ? folder_.path("err") : err};
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    for (const int i : {0, 1})
+      posix_spawn_file_actions_addopen(&actions, i + 1, paths[i].c_str(),
+                                       O_WRONLY | O_CREAT | O_TRUNC | O_NOCTTY, 0600);
+    arguments.insert(arguments.begin(), program);
+    std::vector<char*> argv;
+    for (std::string& a : arguments) argv.push_back(a.data());
+    argv.push_back(nullptr);
+    const int error = posix_spawn(&pid_, program, &actions, nullptr, argv.data(), environ);
+    posix_spawn_file_actions_destroy(&actions);
+    if (error != 0) {
+      ADD_FAILURE() << program << " cannot be started";
+      pid_ = 0;
+    }
+  }
+  ~Running() {
+    if (pid_ == 0) return;
+    send(SIGKILL);
+    wait();
+  }
+  Running(const Running&) = delete;
+  Running& operator=(const Running&) = delete;
+
+  void send(int signal) const {
+    if (pid_ > 0) ::kill(pid_, signal);
+  }
+  /// Not yet ended (and not waited for).
+  bool runs() {
+    if (pid_ > 0 && !ended_) ended_ = waitpid(pid_, &status_, WNOHANG) == pid_;
+    return pid_ > 0 && !ended_;
+  }
+  Finished wait() {
+    Finished result;
+    if (pid_ == 0) return result;
+    while (!ended_ && waitpid(pid_, &status_, 0) < 0 && errno == EINTR) {
+    }
+    pid_ = 0;
+    if (WIFEXITED(status_)) result.code = WEXITSTATUS(status_);
+    if (WIFSIGNALED(status_)) result.signal = WTERMSIG(status_);
+    if (read_out_) result.out = text_of(read_file(folder_.path("out"), 1 << 24));
+    if (read_err_) result.err = text_of(read_file(folder_.path("err"), 1 << 24));
+    return result;
+  }
+
+ private:
+  TemporaryFolder folder_;
+  bool read_out_, read_err_, ended_ = false;
+  pid_t pid_ = 0;
+  int status_ = 0;
+};
+
 inline Finished passnorm(std::vector<std::string> arguments, const std::string& out = {}) {
-  const char* program = std::getenv("PASSNORM_PROGRAM");
-  if (program == nullptr) {
-    ADD_FAILURE() << "PASSNORM_PROGRAM must name the program";
-    return {};
-  }
-  const TemporaryFolder folder;
-  const std::string paths[] = {out.empty() ? folder.path("out") : out, folder.path("err")};
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  for (const int i : {0, 1})
-    posix_spawn_file_actions_addopen(&actions, i + 1, paths[i].c_str(),
-                                     O_WRONLY | O_CREAT | O_TRUNC, 0600);
-  arguments.insert(arguments.begin(), program);
-  std::vector<char*> argv;
-  for (std::string& a : arguments) argv.push_back(a.data());
-  argv.push_back(nullptr);
-  pid_t pid = 0;
-  const int error = posix_spawn(&pid, program, &actions, nullptr, argv.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  if (error != 0) {
-    ADD_FAILURE() << program << " cannot be started";
-    return {};
-  }
-  int status = 0;
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-  }
-  Finished result;
-  if (WIFEXITED(status)) result.code = WEXITSTATUS(status);
-  if (out.empty()) result.out = text_of(read_file(paths[0], 1 << 24));
-  result.err = text_of(read_file(paths[1], 1 << 24));
-  return result;
+  return Running(std::move(arguments), out).wait();
 }
+
+/// An environment variable while this lives.
+class Variable {
+ public:
+  Variable(const char* name, const char* value) : name_(name) {
+    const char* old = std::getenv(name);
+    had_ = old != nullptr;
+    if (had_) before_ = old;
+    ::setenv(name, value, 1);
+  }
+  ~Variable() { had_ ? ::setenv(name_, before_.c_str(), 1) : ::unsetenv(name_); }
+  Variable(const Variable&) = delete;
+  Variable& operator=(const Variable&) = delete;
+
+ private:
+  const char* name_;
+  bool had_;
+  std::string before_;
+};
 
 /// Settings of a command; a later value of an option replaces the earlier one (the program takes
 /// each once). An empty value stands for a flag.

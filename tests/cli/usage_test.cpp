@@ -1,4 +1,6 @@
 // What the program says of itself, and how it refuses.
+#include <sstream>
+
 #include "tests/cli/program.hpp"
 
 namespace passnorm::test {
@@ -128,10 +130,52 @@ TEST(Program, RefusesWhatItDoesNotUnderstand) {
       {"bench", "steps"},
       {"bench", "step", "--batch", "0"},
       {"bench", "step", "--model", "vgg"},
-      {"bench", "step", "--seconds", "0"},
+      {"bench", "step", "--seconds", "-1"},
   };
   for (const auto& arguments : alone)
     EXPECT_TRUE(fails_with(2, passnorm(arguments))) << (arguments.empty() ? "" : arguments.back());
+}
+
+TEST(Program, HelpFitsIntoEightyColumns) {
+  const std::vector<std::vector<std::string>> commands = {
+      {},         {"doctor"}, {"demo"},    {"train"}, {"eval"},
+      {"verify"}, {"export"}, {"inspect"}, {"bench"}, {"bench", "step"}};
+  for (std::vector<std::string> arguments : commands) {
+    arguments.push_back("--help");
+    std::istringstream lines(passnorm(arguments).out);
+    for (std::string line; std::getline(lines, line);)
+      EXPECT_LE(line.size(), 80u) << arguments[0] << ": " << line;
+  }
+}
+
+TEST(Program, NamesTheNearestKnownWord) {
+  const struct {
+    std::vector<std::string> arguments;
+    const char* said;
+  } rows[] = {
+      {{"trian"}, "unknown command \"trian\"; did you mean train?"},
+      {{"xyz"}, "unknown command \"xyz\" ("},
+      {{"bench", "stpe"}, "unknown command \"stpe\"; did you mean step?"},
+      {{"train", "--epcohs", "3"}, "unknown option \"--epcohs\"; did you mean --epochs?"},
+      {{"train", "--no-nestrov"}, "unknown option \"--no-nestrov\"; did you mean --no-nesterov?"},
+      {{"train", "--weight_decay=1"}, "did you mean --weight-decay?"},
+      {{"eval", "x", "--dat", "synthetic"}, "unknown option \"--dat\"; did you mean --data?"},
+      {{"--verison"}, "unknown option \"--verison\"; did you mean --version?"},
+      {{"train", "--model", "resnet81"}, "--model: unknown model \"resnet81\""},
+      {{"train", "--epochs"}, "--epochs needs a value"},
+      {{"train", "--epochs", "1", "--epochs", "2"}, "--epochs: given more than once"},
+      {{"train", "--flip", "--no-flip"}, "--flip: given together with its opposite"},
+      {{"train", "--epochs", "0"}, "--epochs: an integer from 1 to 2147483648 was expected"},
+      {{"train", "stray"}, "unexpected argument \"stray\""},
+      {{"train"}, "train needs --data SPEC"},
+      {{"verify", "x"}, "--passport is required"},
+      {{}, "a command is missing"},
+  };
+  for (const auto& row : rows) {
+    const Finished f = passnorm(row.arguments);
+    EXPECT_TRUE(fails_with(2, f));
+    EXPECT_CONTAINS(f.err, row.said);
+  }
 }
 
 TEST(Program, OneCommandNamesItsHelp) {

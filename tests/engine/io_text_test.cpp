@@ -20,6 +20,10 @@ TEST(Text, NearestName) {
   EXPECT_EQ(nearest("cifar1000", kNames), "cifar100");
   EXPECT_EQ(nearest("syntetic", kNames), "synthetic");
   EXPECT_EQ(nearest("deepipr_v2", kNames), "deepipr-v1");
+  EXPECT_EQ(nearest("icfar10", kNames), "cifar10");
+  constexpr std::string_view kCommands[] = {"eval", "train"};
+  EXPECT_EQ(nearest("trian", kCommands), "train");
+  EXPECT_EQ(nearest("rtian", kCommands), "");  // two swaps of five characters
   EXPECT_EQ(nearest("imagenet", kNames), "");
   EXPECT_EQ(nearest("", kNames), "");
   EXPECT_EQ(nearest("x", {}), "");
