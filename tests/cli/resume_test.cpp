@@ -88,11 +88,12 @@ class Interrupted : public testing::Test {
       Running running(fresh ? with("train", settings(name), {})
                             : with("train", {{"--resume", ""}, {"--out", path(name)}}, {}));
       ASSERT_TRUE(wait_for(running, name + "/config.toml"));
-      std::this_thread::sleep_for(one_run ? length / times : length * i / times);
+      std::this_thread::sleep_for(one_run ? milliseconds(150) + length / times
+                                          : length * i / times);
       running.send(signal);
       const Finished f = running.wait();
-      if (signal == SIGTERM && f.code != 0) {
-        if (f.signal == SIGTERM) continue;  // before the run listened: as good as SIGKILL
+      if (signal != SIGKILL && f.code != 0) {
+        if (f.signal == signal) continue;  // before the run listened: as good as SIGKILL
         ++stopped;
         EXPECT_EQ(f.code, 75) << f.err;
         EXPECT_EQ(f.out, "");
