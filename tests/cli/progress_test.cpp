@@ -151,7 +151,8 @@ TEST(Progress, TheBarGoesWhenTheRunIsStopped) {
   EXPECT_EQ(running.wait().code, 75);
   const Screen screen = shown(terminal.finish());
   ASSERT_GE(screen.lines.size(), 3u);
-  for (const std::string& line : screen.lines) EXPECT_FALSE(line.ends_with(" left")) << line;
+  for (const std::string& line : screen.lines)
+    EXPECT_EQ(line.find(" left"), std::string::npos) << line;
   EXPECT_TRUE(screen.lines[screen.lines.size() - 2].starts_with("passnorm: stopped"));
 }
 
