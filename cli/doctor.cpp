@@ -220,17 +220,21 @@ Finding training() {
 
 Finding threads() {
   const char* policy = std::getenv("OMP_WAIT_POLICY");
+  const char* spins = std::getenv("GOMP_SPINCOUNT");  // set by main() where neither was
   Finding f{.name = "threads",
-            .value = fmt::format("OpenMP {}, OMP_WAIT_POLICY {}", _OPENMP,
-                                 policy ? printable(policy) : "not set")};
+            .value = fmt::format("OpenMP {}, {} {}", _OPENMP,
+                                 policy ? "OMP_WAIT_POLICY" : "GOMP_SPINCOUNT",
+                                 printable(policy  ? policy
+                                           : spins ? spins
+                                                   : "not set"))};
   f.data = {{"openmp", _OPENMP}, {"wait_policy", policy ? Json(printable(policy)) : Json(nullptr)}};
   if (const char* limit = std::getenv("OMP_THREAD_LIMIT");
       limit && std::atoi(limit) < omp_get_num_procs()) {
     f.level = Level::kNote;
     f.advice = fmt::format("OMP_THREAD_LIMIT {} keeps cores idle; unset it, or give --threads",
                            printable(limit));
-  } else if (!policy) {
-    f.value += ": waiting threads spin; where cores are shared set it to PASSIVE";
+  } else if (!policy && spins) {
+    f.value += ": threads that wait soon sleep, as other programs may want the cores";
   }
   return f;
 }
