@@ -1,5 +1,6 @@
 #include "bench/loader.hpp"
 
+#include "bench/ceilings.hpp"
 #include "bench/step.hpp"
 #include "train/batch.hpp"
 #include "train/data/loader.hpp"
@@ -22,6 +23,10 @@ LoaderTimes time_loader(std::shared_ptr<Stream> stream, const LoaderBench& o) {
   times.seconds = repeat(o.repetition, [&] { next({.pad = 4, .flip = true, .seed = 1}); });
   times.median = median(times.seconds);
   times.images_per_second = static_cast<double>(o.batch) / times.median;
+  times.bytes = static_cast<double>(o.batch * set.channels * set.h * set.w) * (1 + sizeof(float));
+  dispatch(*stream, [&](CpuStream& s) {
+    times.share = times.bytes / times.median / Ceilings(s).copy(times.bytes);
+  });
   times.plain = median(repeat(o.repetition, [&] { next({}); }));
 
   const auto tiny =

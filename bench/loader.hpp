@@ -15,6 +15,8 @@ struct LoaderTimes {
   std::vector<double> seconds;  ///< per batch: order, pick, crop, flip, normalise
   double median = 0;
   double images_per_second = 0;
+  double bytes = 0;      ///< of a batch: pixels read as bytes and written as f32
+  double share = 0;      ///< bytes per second as a share of a copy of the same footprint
   double plain = 0;      ///< median seconds of a batch without augmentation
   double tiny_step = 0;  ///< median seconds of a training step of `tiny`, scheme pan, same batch
   double share_of_step = 0;  ///< median / (median + tiny_step): what batches cost the fastest model

@@ -24,6 +24,11 @@ struct StepTimes {
   double backward = 0;           ///< of forward and backward, less `forward`; stages only
   double optimizer = 0;          ///< median seconds of the update
   size_t peak_bytes = 0;         ///< of the stream's memory
+  /// FLOP of the convolutions of a step, forward and both gradients, as direct convolution counts
+  /// them (Winograd's needs fewer), and per second as a share of the multiply-adds that this
+  /// machine makes in registers; 0: unknown.
+  double flops = 0;
+  double share = 0;
 };
 
 /// Augmentation-free training steps (forward of all branches, backward, SGD with momentum) on

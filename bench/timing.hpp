@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
+#include <functional>
 #include <vector>
 
 namespace passnorm::bench {
@@ -28,16 +30,7 @@ struct Repetition {
   int64_t count = 0;  ///< timed calls; 0: as many as fit into `seconds`, at least 5
   double seconds = 10;
 };
-template <class F>
-std::vector<double> repeat(const Repetition& o, F&& work) {
-  constexpr size_t kLeast = 5;
-  for (int64_t i = 0; i < o.warmup; ++i) work();
-  std::vector<double> seconds;
-  double total = 0;
-  while (o.count > 0 ? seconds.size() < static_cast<size_t>(o.count)
-                     : seconds.size() < kLeast || total < o.seconds)
-    total += seconds.emplace_back(seconds_of(work));
-  return seconds;
-}
+/// By Google Benchmark, which finds how many calls fill the time.
+std::vector<double> repeat(const Repetition& o, const std::function<void()>& work);
 
 }  // namespace passnorm::bench

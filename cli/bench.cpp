@@ -79,6 +79,9 @@ int run_step(const Step& o) {
                  {"peak_mib", peak},
                  {"peak_resident_mib", peak_resident_mib()},
                  {"precision", o.precision},
+                 {"flops", t.flops},
+                 {"flops_per_second", t.flops / t.median},
+                 {"share_of_multiply_add", t.share > 0 ? Json(t.share) : Json(nullptr)},
                  {"parameters", model->parameters().count()}});
     if (o.stages)
       json["stages_milliseconds"] = {{"forward", 1e3 * t.forward},
@@ -94,6 +97,10 @@ int run_step(const Step& o) {
       "{:.0f} MiB\n",
       n.model, n.scheme, n.norm, n.sites, o.precision, n.batch, t.images_per_second, 1e3 * t.median,
       t.seconds.size(), 1e3 * least, 1e3 * most, peak);
+  fmt::print(
+      "  convolutions {:.1f} GFLOP a step: {:.0f} GFLOP/s, {:.0f}% of the multiply-adds of "
+      "this machine\n",
+      1e-9 * t.flops, 1e-9 * t.flops / t.median, 100 * t.share);
   if (o.stages)
     fmt::print("  forward {:.1f} ms, backward {:.1f} ms, optimiser {:.1f} ms\n", 1e3 * t.forward,
                1e3 * t.backward, 1e3 * t.optimizer);
@@ -142,6 +149,9 @@ int run_loader(const Loader& o) {
   if (o.json)
     print_json({{"images_per_second", t.images_per_second},
                 {"milliseconds", milliseconds(t.seconds)},
+                {"bytes", t.bytes},
+                {"bytes_per_second", t.bytes / t.median},
+                {"share_of_copy", t.share},
                 {"plain_milliseconds", 1e3 * t.plain},
                 {"tiny_step_milliseconds", 1e3 * t.tiny_step},
                 {"share_of_tiny_step", t.share_of_step},
@@ -149,8 +159,10 @@ int run_loader(const Loader& o) {
   else
     fmt::print(
         "{:.0f} images/s: {:.3f} ms a batch of {} with crop and flip, {:.3f} ms without; "
-        "{:.1f}% of a training step of tiny\n",
-        t.images_per_second, 1e3 * t.median, o.batch, 1e3 * t.plain, 100 * t.share_of_step);
+        "{:.1f}% of a training step of tiny\n"
+        "  {:.2f} MB a batch: {:.1f} GB/s, {:.0f}% of a copy\n",
+        t.images_per_second, 1e3 * t.median, o.batch, 1e3 * t.plain, 100 * t.share_of_step,
+        1e-6 * t.bytes, 1e-9 * t.bytes / t.median, 100 * t.share);
   return kYes;
 }
 

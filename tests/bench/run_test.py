@@ -33,6 +33,12 @@ class Run(unittest.TestCase):
                 self.expect_times(d["milliseconds"])
                 self.assertEqual((d["scheme"], d["precision"], d["batch"], d["steps"]), (scheme, precision, 8, 3))
                 self.assertAlmostEqual(d["images_per_second"], 8e3 / d["milliseconds"]["median"], delta=1e-6 * d["images_per_second"])
+                # 2 x outputs x window x filters; the first layer has no gradient of its input, the last two rows per image
+                # where both branches run.
+                layers = [(1024, 27, 32), (256, 288, 64), (64, 576, 128), (16, 1152, 128)]
+                flops = [2 * 8 * outputs * window * filters for outputs, window, filters in layers]
+                self.assertEqual(d["flops"], 3 * sum(flops) - flops[0] + (3 * flops[3] if scheme == "pan" else 0))
+                self.assertGreater(d["share_of_multiply_add"] or 1, 0)
                 self.assertGreater(d["peak_mib"], 1)
                 self.assertGreater(d["peak_resident_mib"], d["peak_mib"])
                 stages = d["stages_milliseconds"]
@@ -53,6 +59,8 @@ class Run(unittest.TestCase):
         self.expect_times(d["milliseconds"])
         self.assertAlmostEqual(d["images_per_second"], 16e3 / d["milliseconds"]["median"], delta=1e-6 * d["images_per_second"])
         self.assertTrue(0 < d["share_of_tiny_step"] < 1, d["share_of_tiny_step"])
+        self.assertEqual(d["bytes"], 16 * 3 * 32 * 32 * 5)
+        self.assertGreater(d["share_of_copy"], 0)
 
     def test_every_kernel(self):
         small = ["kernels", "--batch", "2", "--seconds", "0", "--repetitions", "2"]
