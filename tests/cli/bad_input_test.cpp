@@ -10,7 +10,7 @@ namespace {
 using Cases = std::vector<BadCase>;
 using Arguments = std::vector<std::string>;
 
-const char* const kData = "synthetic:N=40";
+const char* const kData = "synthetic:N=80";
 
 /// A safetensors file in its two parts.
 struct Parts {

@@ -197,9 +197,9 @@ TEST(Program, RefusesFilesThatAreNotWhatTheyShouldBe) {
   for (const std::string& data :
        {"cifar10:" + folder.path("none"), "cifar10:" + folder.path("bare"), "cifar100:" + text})
     EXPECT_TRUE(fails_with(3, passnorm({"train", "--data", data, "--out", out}))) << data;
-  EXPECT_TRUE(fails_with(3, passnorm({"train", "--data", "synthetic:N=40", "--model", "tiny",
+  EXPECT_TRUE(fails_with(3, passnorm({"train", "--data", "synthetic:N=80", "--model", "tiny",
                                       "--batch", "10", "--out", text + "/run"})));
-  EXPECT_TRUE(fails_with(3, passnorm({"train", "--data", "synthetic:N=40", "--model", "tiny",
+  EXPECT_TRUE(fails_with(3, passnorm({"train", "--data", "synthetic:N=80", "--model", "tiny",
                                       "--passport", "image", "--pretrained", text, "--out", out})));
 }
 
