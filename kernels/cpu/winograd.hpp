@@ -1,8 +1,8 @@
 // Winograd's convolution F(4x4, 3x3): a quarter of the multiplications of the direct 3x3 one.
 // Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016.
 //
-//   forward          Y  = A^T [sum_c (G g_c G^T) * (B^T d_c B)] A          for every 4x4 output
-//   tile backward data    the same with the filters turned by 180 degrees and dy in x's place
+//   forward          Y  = A^T [sum_c (G g_c G^T) * (B^T d_c B)] A, for every 4x4 tile of outputs
+//   backward data    the same with the filters turned by 180 degrees and dy in x's place
 //   backward weight  dg = G^T [sum_tiles (B^T d B) * (A dy A^T)] G
 //
 // on the points 0, +-5/8, +-3/2, infinity, whose rounding grows least; in f32, error about 1e-6 of

@@ -181,11 +181,6 @@ void MemoryPool::release(void* block, size_t bytes) {
     s.give(block, bytes);
 }
 
-void MemoryPool::trim() {
-  std::lock_guard lock(state_->mutex);
-  state_->trim();
-}
-
 bool MemoryPool::begin(MemoryPlan& plan) {
   State& s = *state_;
   std::lock_guard lock(s.mutex);

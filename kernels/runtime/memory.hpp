@@ -70,9 +70,6 @@ class MemoryPool {
   void* allocate(size_t bytes);
   void release(void* block, size_t bytes);
 
-  /// Gives the blocks that nobody has back to the system.
-  void trim();
-
   /// Fills every block with 0xFF before it is handed out (tests).
   void poison(bool on);
 
