@@ -68,7 +68,7 @@ INSTANTIATE_TEST_SUITE_P(Storage, Augment, testing::ValuesIn(kStorage),
 TEST_P(Augment, OnlyNormalises) {
   const Buffer stored = images();
   const std::vector<int64_t> index{5, 0, 63, 5, 17};
-  const auto out = on_every_stream([&](CpuStream& s) {
+  const auto out = on_every_stream([&](TestStream& s) {
     Buffer y(GetParam(), static_cast<int64_t>(index.size()) * kImageSize);
     kernels::Augment a = arguments(stored, index);
     a.y = y.write();
@@ -92,7 +92,7 @@ TEST_P(Augment, CropsAndFlipsAreWindowsOfTheImage) {
   for (int64_t pad : {0, 2})
     for (bool flip : {false, true}) {
       if (pad == 0 && !flip) continue;
-      const auto out = on_every_stream([&](CpuStream& s) {
+      const auto out = on_every_stream([&](TestStream& s) {
         Buffer y(GetParam(), kImages * kImageSize);
         kernels::Augment a = arguments(stored, index);
         a.pad = pad, a.flip = flip, a.seed = 7, a.epoch = 3, a.y = y.write();

@@ -90,7 +90,7 @@ TEST_P(Convolution, Forward) {
     const Bound error =
         bound(geometry().window(), expected,
               winograd.forward * static_cast<double>(size().c) * largest(x) * largest(w));
-    for (CpuStream& s : streams()) {
+    for (TestStream& s : streams()) {
       Buffer y(dtype(), geometry().y_size()), again(dtype(), geometry().y_size());
       for (Buffer* out : {&y, &again})
         kernels::conv_forward(s, {.geometry = geometry(),
@@ -99,12 +99,12 @@ TEST_P(Convolution, Forward) {
                                   .bias = b->read(),
                                   .y = out->write()});
       EXPECT_TRUE(close(y, expected, error, {size().n, size().oh(), size().ow(), size().o}))
-          << s.threads() << " threads";
+          << name_of(s);
       EXPECT_TRUE(same_bits(y, again)) << "two runs";
     }
     // relu never moves two numbers apart: the bound stays.
     for (double& v : expected.value) v = std::max(v, 0.0);
-    for (CpuStream& s : streams()) {
+    for (TestStream& s : streams()) {
       Buffer y(dtype(), geometry().y_size());
       kernels::conv_forward(s, {.geometry = geometry(),
                                 .x = x.read(),
@@ -113,7 +113,7 @@ TEST_P(Convolution, Forward) {
                                 .y = y.write(),
                                 .relu = true});
       EXPECT_TRUE(close(y, expected, error, {size().n, size().oh(), size().ow(), size().o}))
-          << "relu, " << s.threads() << " threads";
+          << "relu, " << name_of(s);
       for (const double v : y.values()) ASSERT_GE(v, 0);
     }
   }
@@ -124,13 +124,12 @@ TEST_P(Convolution, BackwardData) {
   const Bound error =
       bound(size().kh * size().kw * size().o, expected,
             winograd.forward * static_cast<double>(size().o) * largest(dy) * largest(w));
-  for (CpuStream& s : streams()) {
+  for (TestStream& s : streams()) {
     Buffer dx(dtype(), geometry().x_size()), again(dtype(), geometry().x_size());
     for (Buffer* out : {&dx, &again})
       kernels::conv_backward_data(
           s, {.geometry = geometry(), .dy = dy.read(), .w = w.read(), .dx = out->write()});
-    EXPECT_TRUE(close(dx, expected, error, {size().n, size().h, size().w, size().c}))
-        << s.threads() << " threads";
+    EXPECT_TRUE(close(dx, expected, error, {size().n, size().h, size().w, size().c})) << name_of(s);
     EXPECT_TRUE(same_bits(dx, again)) << "two runs";
   }
 }
@@ -143,9 +142,9 @@ TEST_P(Convolution, BackwardWeight) {
   const int64_t length = size().n * size().oh() * size().ow();
   for (bool accumulate : {false, true})
     for (bool with_bias : {false, true})
-      for (CpuStream& s : streams()) {
+      for (TestStream& s : streams()) {
         SCOPED_TRACE(testing::Message() << "accumulate " << accumulate << ", bias " << with_bias
-                                        << ", " << s.threads() << " threads");
+                                        << ", " << name_of(s));
         const auto output = [&](const std::vector<double>& before) {
           return accumulate ? Buffer(DType::kF32, before)
                             : Buffer(DType::kF32, static_cast<int64_t>(before.size()));

@@ -1,8 +1,8 @@
 #include "kernels/elementwise.hpp"
 
+#include "bench/cases/norm.hpp"
 #include "kernels/reduce.hpp"
 #include "kernels/transform.hpp"
-#include "bench/cases/norm.hpp"
 #include "tests/support/fill.hpp"
 #include "tests/support/streams.hpp"
 #include "tests/support/types.hpp"
@@ -21,7 +21,7 @@ INSTANTIATE_TEST_SUITE_P(Storage, Elementwise, testing::ValuesIn(kStorage),
 
 TEST_P(Elementwise, Fill) {
   for (int64_t n : cases::lengths()) {
-    const auto y = on_every_stream([&](CpuStream& s) {
+    const auto y = on_every_stream([&](TestStream& s) {
       Buffer out(dtype(), n);
       kernels::fill(s, {.y = out.write(), .value = 0.1f});
       return list(std::move(out));
@@ -36,7 +36,7 @@ TEST_P(Elementwise, CastRoundsToNearestEven) {
     for (int64_t n : cases::lengths()) {
       SCOPED_TRACE(testing::Message() << "to " << name_of(to) << ", n " << n);
       const Buffer x(dtype(), uniform(n, 1, -300, 300));
-      const auto y = on_every_stream([&](CpuStream& s) {
+      const auto y = on_every_stream([&](TestStream& s) {
         Buffer out(to, n);
         kernels::cast(s, {.x = x.read(), .y = out.write()});
         return list(std::move(out));
@@ -87,7 +87,7 @@ TEST_P(Elementwise, AddTo) {
       Sums expected(n);
       for (int64_t i = 0; i < n; ++i) expected.add(i, static_cast<double>(alpha) * x[i]);
       expected += before.values();
-      const auto y = on_every_stream([&](CpuStream& s) {
+      const auto y = on_every_stream([&](TestStream& s) {
         Buffer out(dtype(), before.values());
         kernels::add_to(s, {.x = x.read(), .y = out.write(), .alpha = alpha});
         return list(std::move(out));
@@ -111,7 +111,7 @@ TEST_P(Elementwise, AddWithLanes) {
             const double u = a[i % a.size()], v = b[i % b.size()];
             expected.add(i, relu ? std::max(0.0, u + v) : u + v, std::abs(u) + std::abs(v));
           }
-          const auto y = on_every_stream([&](CpuStream& s) {
+          const auto y = on_every_stream([&](TestStream& s) {
             Buffer out(dtype(), n);
             kernels::add(s, {.a = a.read(), .b = b.read(), .y = out.write(), .relu = relu});
             return list(std::move(out));
@@ -136,7 +136,7 @@ TEST_P(Elementwise, ReluBackwardWithLanes) {
           Sums expected(size);
           for (int64_t i = 0; i < n; ++i) expected.add(i % size, !with_y || y[i] > 0 ? dy[i] : 0);
           if (accumulate) expected += before.values();
-          const auto dx = on_every_stream([&](CpuStream& s) {
+          const auto dx = on_every_stream([&](TestStream& s) {
             Buffer out = accumulate ? Buffer(dtype(), before.values()) : Buffer(dtype(), size);
             kernels::relu_backward(
                 s, {.y = y.read(), .dy = dy.read(), .dx = out.write(), .accumulate = accumulate});
@@ -152,8 +152,8 @@ TEST(Reduce, SumSquares) {
     double expected = 0;
     for (double v : x.values()) expected += v * v;
     const double one = kernels::sum_squares(streams()[0], x.read_as<float>());
-    for (CpuStream& s : streams())
-      EXPECT_EQ(kernels::sum_squares(s, x.read_as<float>()), one) << s.threads() << " threads";
+    for (TestStream& s : streams())
+      EXPECT_EQ(kernels::sum_squares(s, x.read_as<float>()), one) << name_of(s);
     const Bound bound{.terms = static_cast<double>(n) + 1, .compute = DType::kF64};
     EXPECT_NEAR(one, expected, 2 * bound.tolerance(expected, expected, DType::kF64)) << "n " << n;
   }
@@ -177,7 +177,7 @@ TEST(Reduce, CountNonfinite) {
     const Buffer x(DType::kF32, v);
     const auto expected =
         std::count_if(v.begin(), v.end(), [](double e) { return !std::isfinite(e); });
-    for (CpuStream& s : streams()) {
+    for (TestStream& s : streams()) {
       EXPECT_EQ(kernels::count_nonfinite(s, finite.read_as<float>()), 0) << "n " << n;
       EXPECT_EQ(kernels::count_nonfinite(s, x.read_as<float>()), expected) << "n " << n;
     }
@@ -200,14 +200,14 @@ TEST_P(Transform, ThereAndBack) {
     for (int64_t p = 0; p < s; ++p)
       for (int64_t k = 0; k < c; ++k)
         expected[static_cast<size_t>((i * s + p) * c + k)] = x[(i * c + k) * s + p];
-  for (CpuStream& st : streams()) {
+  for (TestStream& st : streams()) {
     Buffer last(DType::kF32, x.size()), back(DType::kF32, x.size());
     kernels::to_channels_last(
         st, {.b = b, .c = c, .s = s, .x = x.read_as<float>(), .y = last.write_as<float>()});
-    EXPECT_TRUE(equal(last, expected)) << st.threads() << " threads";
+    EXPECT_TRUE(equal(last, expected)) << name_of(st);
     kernels::to_channels_first(
         st, {.b = b, .c = c, .s = s, .x = last.read_as<float>(), .y = back.write_as<float>()});
-    EXPECT_TRUE(same_bits(back, x)) << st.threads() << " threads";
+    EXPECT_TRUE(same_bits(back, x)) << name_of(st);
   }
 }
 INSTANTIATE_TEST_SUITE_P(Sizes, Transform,

@@ -20,10 +20,9 @@ TEST_P(Gemm, EveryTransposition) {
         reference::Sums expected =
             reference::gemm(m, n, k, a.values(), transpose_a, b.values(), transpose_b);
         if (accumulate) expected += Buffer(DType::kF32, before).values();
-        for (CpuStream& s : streams()) {
-          SCOPED_TRACE(testing::Message()
-                       << "transposed " << transpose_a << transpose_b << ", accumulate "
-                       << accumulate << ", " << s.threads() << " threads");
+        for (TestStream& s : streams()) {
+          SCOPED_TRACE(testing::Message() << "transposed " << transpose_a << transpose_b
+                                          << ", accumulate " << accumulate << ", " << name_of(s));
           const auto run = [&] {
             Buffer y = accumulate ? Buffer(DType::kF32, before) : Buffer(DType::kF32, m * n);
             kernels::gemm(s, {.m = m,

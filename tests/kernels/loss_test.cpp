@@ -28,7 +28,7 @@ TEST_P(CrossEntropy, LossHitsAndGradient) {
       for (bool want_gradient : {true, false}) {
         SCOPED_TRACE(testing::Message() << "smoothing " << smoothing << ", weight " << weight
                                         << ", gradient " << want_gradient);
-        const auto out = on_every_stream([&, n = lanes, r = rows, k = classes](CpuStream& s) {
+        const auto out = on_every_stream([&, n = lanes, r = rows, k = classes](TestStream& s) {
           Buffer loss(DType::kF32, n), hits(DType::kI32, n), dlogits;
           if (want_gradient) dlogits = Buffer(DType::kF32, logits.size());
           kernels::cross_entropy(s, {.lanes = n,

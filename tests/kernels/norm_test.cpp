@@ -150,7 +150,7 @@ TEST_P(Norm, Statistics) {
         for (size_t i = 0; i < values.size(); ++i)
           values[i] += offset + drift * static_cast<double>(i) / static_cast<double>(values.size());
         const Buffer x(dtype(), values);
-        const auto out = on_every_stream([&](CpuStream& s) {
+        const auto out = on_every_stream([&](TestStream& s) {
           Buffer mean(DType::kF32, d.norm.sets()), rstd(DType::kF32, d.norm.sets()), var;
           if (with_var) var = Buffer(DType::kF32, d.norm.sets());
           kernels::norm_statistics(s, {.geometry = d.geometry,
@@ -204,7 +204,7 @@ TEST_P(Norm, Apply) {
                          << affine << ", residual " << residual_size << " of " << d.norm.y_size()
                          << ", own statistics " << statistics_of_lane);
             const Buffer residual(dtype(), uniform(residual_size, 2));
-            const auto out = on_every_stream([&](CpuStream& s) {
+            const auto out = on_every_stream([&](TestStream& s) {
               Buffer y(dtype(), d.norm.y_size());
               kernels::norm_apply(s, {.geometry = d.geometry,
                                       .lanes = static_cast<int>(d.norm.lanes),
@@ -275,7 +275,7 @@ TEST_P(Norm, Backward) {
                 if (!wanted || n == 0) return Buffer();
                 return accumulate ? Buffer(type, uniform(n, tag)) : Buffer(type, n);
               };
-              const auto out = on_every_stream([&](CpuStream& s) {
+              const auto out = on_every_stream([&](TestStream& s) {
                 Buffer dx = output(wants.dx, wants.accumulate_dx, dtype(), d.norm.x_size(), 30);
                 Buffer dresidual =
                     output(wants.dresidual, wants.accumulate_dresidual, dtype(), residual_size, 31);
@@ -395,7 +395,7 @@ using NormFull = Norm;
 TEST_P(NormFull, BackwardOfForkedLayer) {
   const Data d(GetParam(), Mode::kFork, true);
   const Buffer dy(dtype(), uniform(d.norm.y_size(), 3));
-  const auto out = on_every_stream([&](CpuStream& s) {
+  const auto out = on_every_stream([&](TestStream& s) {
     Buffer dx(dtype(), d.norm.x_size());
     std::array<Buffer, 2> dscale, dshift;
     for (size_t l = 0; l < 2; ++l)
@@ -459,7 +459,7 @@ TEST(NormUpdateRunning, UnbiasedVariance) {
       std::vector<double> unbiased = var.values();
       if (count > 1)
         for (double& v : unbiased) v *= static_cast<double>(count) / static_cast<double>(count - 1);
-      const auto out = on_every_stream([&](CpuStream& s) {
+      const auto out = on_every_stream([&](TestStream& s) {
         Buffer running_mean(DType::kF32, mean_before), running_var(DType::kF32, var_before);
         kernels::norm_update_running(s, {.channels = channels,
                                          .count = count,

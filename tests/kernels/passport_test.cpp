@@ -28,7 +28,7 @@ class PassportDigest : public testing::TestWithParam<Site> {
 
 TEST_P(PassportDigest, IsTheMeanWindow) {
   const Buffer key(DType::kF32, uniform(key_size(), 1));
-  const auto out = on_every_stream([&](CpuStream& s) {
+  const auto out = on_every_stream([&](TestStream& s) {
     Buffer digest(DType::kF32, g().window());
     kernels::passport_digest(
         s, {.geometry = g(), .key = key.read_as<float>(), .digest = digest.write_as<float>()});
@@ -40,7 +40,7 @@ TEST_P(PassportDigest, IsTheMeanWindow) {
 
 TEST_P(PassportDigest, BackwardIsTheAdjoint) {
   const Buffer ddigest(DType::kF32, uniform(g().window(), 2));
-  const auto out = on_every_stream([&](CpuStream& s) {
+  const auto out = on_every_stream([&](TestStream& s) {
     Buffer dkey(DType::kF32, key_size());
     kernels::passport_digest_backward(
         s, {.geometry = g(), .ddigest = ddigest.read_as<float>(), .dkey = dkey.write_as<float>()});
@@ -190,7 +190,7 @@ Buffer part(const Buffer& all, int64_t begin, int64_t n) {
 
 TEST(PassportRead, GroupOfSites) {
   const Group group(some_sites());
-  const auto out = on_every_stream([&](CpuStream& s) {
+  const auto out = on_every_stream([&](TestStream& s) {
     Buffer raw(DType::kF32, group.total);
     kernels::passport_read(s, {.sites = group.sites, .raw = raw.write_as<float>()});
     return list(std::move(raw));
@@ -223,7 +223,7 @@ TEST_P(PassportReadBackward, RankTwo) {
   const Group group(some_sites());
   const Buffer draw(DType::kF32, uniform(group.total, 1));
   const size_t n = group.sites.size();
-  const auto out = on_every_stream([&](CpuStream& s) {
+  const auto out = on_every_stream([&](TestStream& s) {
     std::vector<Buffer> all(3 * n);
     std::vector<float*> dw(n), dbias(n), dm(n);
     for (uint32_t i = 0; i < n; ++i) {
@@ -300,7 +300,7 @@ struct Gates {
 TEST(Gate, Forward) {
   const Gates gates;
   const Buffer raw(DType::kF32, uniform(gates.total, 1));
-  const auto out = on_every_stream([&](CpuStream& s) {
+  const auto out = on_every_stream([&](TestStream& s) {
     Buffer hidden(DType::kF32, gates.hidden_total), used(DType::kF32, gates.total);
     kernels::gate(s, {.sites = gates.sites,
                       .raw = raw.read_as<float>(),
@@ -331,7 +331,7 @@ TEST(Gate, Backward) {
                            .used = used.write_as<float>()});
   const size_t n = gates.sites.size();
   for (bool want_weights : {true, false}) {
-    const auto out = on_every_stream([&](CpuStream& s) {
+    const auto out = on_every_stream([&](TestStream& s) {
       std::vector<Buffer> all(1 + 2 * n);
       std::vector<float*> da1(n), da2(n);
       all[0] = Buffer(DType::kF32, uniform(gates.total, 3));
@@ -417,7 +417,7 @@ TEST(SignLoss, GroupOfSites) {
   const Buffer raw(DType::kF32, values), before(DType::kF32, uniform(total, 2));
   const float alpha = 0.1f, margin = 0.1f, decay = 1e-5f, weight = 128;
   for (bool want_draw : {true, false}) {
-    const auto out = on_every_stream([&](CpuStream& s) {
+    const auto out = on_every_stream([&](TestStream& s) {
       Buffer loss(DType::kF32, static_cast<int64_t>(sites.size())),
           matched(DType::kI32, static_cast<int64_t>(sites.size())), draw;
       if (want_draw) draw = Buffer(DType::kF32, before.values());

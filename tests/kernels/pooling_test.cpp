@@ -48,7 +48,7 @@ TEST_P(MaxPool, ForwardWithTies) {
     for (double& v : values) v -= distinct / 2.0 + 500;  // all negative: padding must not win
     const Buffer x(dtype(), values);
     const reference::MaxPool expected = reference::max_pool_forward(pool(), x.values());
-    const auto out = on_every_stream([&](CpuStream& s) {
+    const auto out = on_every_stream([&](TestStream& s) {
       Buffer y(dtype(), y_size()), argmax(DType::kU8, y_size());
       kernels::max_pool_forward(
           s,
@@ -83,7 +83,7 @@ TEST_P(MaxPool, Backward) {
   for (bool accumulate : {false, true}) {
     reference::Sums expected = reference::max_pool_backward(pool(), dy.values(), forward.argmax);
     if (accumulate) expected += before.values();
-    const auto out = on_every_stream([&](CpuStream& s) {
+    const auto out = on_every_stream([&](TestStream& s) {
       Buffer dx = accumulate ? Buffer(dtype(), before.values()) : Buffer(dtype(), x_size());
       kernels::max_pool_backward(s, {.geometry = g(),
                                      .dy = dy.read(),
@@ -135,7 +135,7 @@ TEST_P(GlobalPool, Mean) {
   const auto [n, s, c, dtype] = GetParam();
   const Buffer x(dtype, uniform(n * s * c, 1)), dy(dtype, uniform(n * c, 2)),
       before(dtype, uniform(n * s * c, 3));
-  const auto y = on_every_stream([&, n = n, s = s, c = c, dtype = dtype](CpuStream& st) {
+  const auto y = on_every_stream([&, n = n, s = s, c = c, dtype = dtype](TestStream& st) {
     Buffer out(dtype, n * c);
     kernels::global_mean_forward(st, {.n = n, .s = s, .c = c, .x = x.read(), .y = out.write()});
     return list(std::move(out));
@@ -147,7 +147,7 @@ TEST_P(GlobalPool, Mean) {
     for (int64_t i = 0; i < n * s * c; ++i)
       expected.add(i, dy[i / (s * c) * c + i % c] / static_cast<double>(s));
     if (accumulate) expected += before.values();
-    const auto dx = on_every_stream([&, n = n, s = s, c = c, dtype = dtype](CpuStream& st) {
+    const auto dx = on_every_stream([&, n = n, s = s, c = c, dtype = dtype](TestStream& st) {
       Buffer out = accumulate ? Buffer(dtype, before.values()) : Buffer(dtype, n * s * c);
       kernels::global_mean_backward(
           st,
@@ -164,7 +164,7 @@ TEST_P(GlobalPool, Max) {
   for (double& v : values) v -= 100;
   const Buffer x(dtype, values), dy(dtype, uniform(n * c, 2)), before(dtype, uniform(n * s * c, 3));
   const reference::MaxPool expected = reference::global_max(n, s, c, x.values());
-  const auto out = on_every_stream([&, n = n, s = s, c = c, dtype = dtype](CpuStream& st) {
+  const auto out = on_every_stream([&, n = n, s = s, c = c, dtype = dtype](TestStream& st) {
     Buffer y(dtype, n * c), argmax(DType::kI32, n * c);
     kernels::global_max_forward(st, {.n = n,
                                      .s = s,
@@ -183,7 +183,7 @@ TEST_P(GlobalPool, Max) {
     for (int64_t i = 0; i < n * c; ++i)
       dx_expected.add((i / c * s + expected.argmax[static_cast<size_t>(i)]) * c + i % c, dy[i]);
     if (accumulate) dx_expected += before.values();
-    const auto dx = on_every_stream([&, n = n, s = s, c = c, dtype = dtype](CpuStream& st) {
+    const auto dx = on_every_stream([&, n = n, s = s, c = c, dtype = dtype](TestStream& st) {
       Buffer d = accumulate ? Buffer(dtype, before.values()) : Buffer(dtype, n * s * c);
       kernels::global_max_backward(st, {.n = n,
                                         .s = s,

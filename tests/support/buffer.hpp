@@ -9,22 +9,28 @@
 #include <vector>
 
 #include "kernels/runtime/view.hpp"
+#include "tests/support/device_memory.hpp"
 
 namespace passnorm::test {
 
 /// Elements of a run-time type. An output starts as 0xFF bytes (NaN, -1); an input may not change.
 /// Both stand between guard bytes, and one element off a cache line: parameters stand anywhere in
-/// an arena. The destructor reports damage.
+/// an arena. For GPUs those of whole 16 bytes start at a multiple of 16, so that kernels are met
+/// with and without vectors. The destructor reports damage.
 class Buffer {
  public:
   Buffer() = default;
   /// An output of n elements.
   Buffer(DType dtype, int64_t n) : dtype_(dtype), size_(n), writable_(true) {
     const size_t bytes = static_cast<size_t>(n) * size_of(dtype);
-    storage_.assign(kGuard + size_of(dtype) + bytes + kGuard + kLine, kGuardByte);
+    const size_t offset = kCuda && bytes % 16 == 0 ? 0 : size_of(dtype);
+    settle();
+    storage_.assign(kGuard + offset + bytes + kGuard + kLine, kGuardByte);
     const size_t misfit = reinterpret_cast<uintptr_t>(storage_.data()) % kLine;
-    begin_ = kGuard + (kLine - misfit) % kLine + size_of(dtype);
+    begin_ = kGuard + (kLine - misfit) % kLine + offset;
     std::memset(data(), 0xFF, bytes);
+    forbid(storage_.data(), begin_);
+    forbid(data() + bytes, storage_.size() - begin_ - bytes);
   }
   /// An input, or an output with contents once `write` was called: the values rounded to dtype.
   Buffer(DType dtype, const std::vector<double>& values)
@@ -45,6 +51,8 @@ class Buffer {
   }
   ~Buffer() {
     if (storage_.empty()) return;
+    settle();
+    allow(storage_.data(), storage_.size());
     const size_t end = begin_ + bytes();
     for (size_t i = 0; i < storage_.size(); ++i)
       if ((i < begin_ || i >= end) && storage_[i] != kGuardByte) {
@@ -61,9 +69,14 @@ class Buffer {
   int64_t size() const { return size_; }
 
   /// What a kernel reads, and may write; views of an empty buffer are empty.
-  ConstView read() const { return size_ ? ConstView(data(), dtype_, size_) : ConstView(); }
+  ConstView read() const {
+    settle();  // the caller may be the test
+    results_are_due() = true;
+    return size_ ? ConstView(data(), dtype_, size_) : ConstView();
+  }
   View write() {
-    writable_ = true;
+    settle();
+    results_are_due() = writable_ = true;
     return size_ ? View(data(), dtype_, size_) : View();
   }
   template <class T>
@@ -78,6 +91,7 @@ class Buffer {
   }
 
   double operator[](int64_t i) const {
+    settle();
     switch (dtype_) {
       case DType::kF32:
         return at<float>(i);
@@ -105,6 +119,7 @@ class Buffer {
   }
   std::vector<std::byte> bits() const {
     if (storage_.empty()) return {};
+    settle();
     return {storage_.begin() + static_cast<ptrdiff_t>(begin_),
             storage_.begin() + static_cast<ptrdiff_t>(begin_ + bytes())};
   }
@@ -112,6 +127,11 @@ class Buffer {
  private:
   static constexpr size_t kGuard = 64, kLine = 64;
   static constexpr std::byte kGuardByte{0xA5};
+#if PASSNORM_TEST_CUDA
+  static constexpr bool kCuda = true;
+#else
+  static constexpr bool kCuda = false;
+#endif
 
   std::byte* data() { return storage_.data() + begin_; }
   const std::byte* data() const { return storage_.data() + begin_; }
@@ -147,7 +167,7 @@ class Buffer {
     }
   }
 
-  std::vector<std::byte> storage_;
+  std::vector<std::byte, ManagedAllocator<std::byte>> storage_;
   std::vector<std::byte> original_;
   DType dtype_ = DType::kF32;
   size_t begin_ = 0;

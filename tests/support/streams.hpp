@@ -1,35 +1,95 @@
-// Streams that tests share: making one is dear, and results may not depend on which one is used.
+// The streams of the tests of kernels: making one is dear, and results may not depend on which one
+// is used. The same tests run on the CPU and, with PASSNORM_TEST_CUDA, on a GPU or the emulator.
 #pragma once
 
 #include <gtest/gtest.h>
 
 #include <array>
+#include <string>
 
 #include "kernels/runtime/stream.hpp"
 #include "tests/support/buffer.hpp"
 #include "tests/support/compare.hpp"
+#if PASSNORM_EMULATED
+#include "tests/emulator/schedule.hpp"
+#endif
 
 namespace passnorm::test {
 
-/// CPU streams with 1, 2 and 3 threads (more than the cores of a small machine, and a count that
-/// divides nothing).
+#if PASSNORM_TEST_CUDA
+using TestStream = CudaStream;
+inline std::string name_of(const CudaStream& stream) { return stream.device().name(); }
+
+inline std::array<CudaStream, 1>& streams() {
+  static std::array<CudaStream, 1> all;
+  static const bool poisoned = (all[0].memory()->poison(true), true);
+  static_cast<void>(poisoned);
+  results_are_due() = true;
+  return all;
+}
+inline CudaStream& stream() { return streams()[0]; }
+#else
+using TestStream = CpuStream;
+inline std::string name_of(const CpuStream& stream) {
+  return std::to_string(stream.threads()) + " threads";
+}
+
+/// With 1, 2 and 3 threads (more than the cores of a small machine, and a count that divides
+/// nothing).
 inline std::array<CpuStream, 3>& streams() {
   static std::array<CpuStream, 3> all{CpuStream(1), CpuStream(2), CpuStream(3)};
   return all;
 }
 inline CpuStream& stream() { return streams()[1]; }
+#endif
 
-/// Runs `run(stream)`, which returns its output buffers in a vector, on every stream: the bits must
-/// be the same. Returns the outputs of the first.
+/// A kernel leaves the counters of its launches as it found them.
+inline void expect_no_tickets(CpuStream&) {}
+#if PASSNORM_TEST_CUDA
+inline void expect_no_tickets(CudaStream& s) {
+  std::vector<unsigned> tickets(CudaStream::kTickets);
+  s.copy_to_host(tickets.data(), s.tickets(), tickets.size() * sizeof(unsigned));
+  s.synchronize();
+  for (size_t i = 0; i < tickets.size(); ++i)
+    ASSERT_EQ(tickets[i], 0u) << "ticket " << i << " was not set back";
+}
+#endif
+
+/// Calls `run(stream, name)` once per way to run the same work: each stream of the CPU; each
+/// schedule of the emulator; a GPU twice.
+template <class F>
+void in_every_way(F&& run) {
+#if PASSNORM_TEST_CUDA && PASSNORM_EMULATED
+  for (const emulator::Schedule& schedule : emulator::every_schedule()) {
+    const emulator::WithSchedule set(schedule);
+    run(stream(), schedule.name());
+    expect_no_tickets(stream());
+  }
+#elif PASSNORM_TEST_CUDA
+  for (const char* name : {"the first run", "the second run"}) {
+    run(stream(), std::string(name));
+    expect_no_tickets(stream());
+  }
+#else
+  for (CpuStream& s : streams()) run(s, name_of(s));
+#endif
+}
+
+/// Runs `run(stream)`, which returns its output buffers in a vector, in every way: the bits must be
+/// the same. Returns the outputs of the first.
 template <class F>
 std::vector<Buffer> on_every_stream(F&& run) {
-  std::vector<Buffer> first = run(streams()[0]);
-  for (size_t k = 1; k < streams().size(); ++k) {
-    const std::vector<Buffer> other = run(streams()[k]);
+  std::vector<Buffer> first;
+  in_every_way([&](TestStream& s, const std::string& name) {
+    std::vector<Buffer> outputs = run(s);
+    s.synchronize();
+    if (first.empty()) {
+      first = std::move(outputs);
+      return;
+    }
     for (size_t i = 0; i < first.size(); ++i)
-      EXPECT_TRUE(same_bits(first[i], other[i]))
-          << "output " << i << " with 1 and " << k + 1 << " threads";
-  }
+      EXPECT_TRUE(same_bits(first[i], outputs[i])) << "output " << i << " of " << name;
+  });
   return first;
 }
 
