@@ -32,26 +32,31 @@ struct ConvGeometry {
 /// Whether this device multiplies activations of a type as they are; the functions below may refuse
 /// others with Error(kMachine).
 bool convolves(CpuStream& stream, DType dtype);
+bool convolves(CudaStream& stream, DType dtype);
 
 /// y = conv(x, w) + bias, or relu of it
 struct ConvForward {
   ConvGeometry geometry;
-  ConstView x;       ///< [N, H, W, C]
-  ConstView w;       ///< [O, KH, KW, C]
-  ConstView bias{};  ///< [O] or empty
-  View y;            ///< [N, OH, OW, O]
+  ConstView x;         ///< [N, H, W, C]
+  ConstView w;         ///< [O, KH, KW, C]
+  ConstView w_copy{};  ///< w in the type of x, where the caller keeps such a copy, or empty
+  ConstView bias{};    ///< [O] or empty
+  View y;              ///< [N, OH, OW, O]
   bool relu = false;
 };
 void conv_forward(CpuStream& stream, const ConvForward& a);
+void conv_forward(CudaStream& stream, const ConvForward& a);
 
 /// dx = the gradient of sum(y * dy) with respect to x; overwrites.
 struct ConvBackwardData {
   ConvGeometry geometry;
-  ConstView dy;  ///< [N, OH, OW, O]
-  ConstView w;   ///< [O, KH, KW, C]
-  View dx;       ///< [N, H, W, C]
+  ConstView dy;        ///< [N, OH, OW, O]
+  ConstView w;         ///< [O, KH, KW, C]
+  ConstView w_copy{};  ///< as in forward
+  View dx;             ///< [N, H, W, C]
 };
 void conv_backward_data(CpuStream& stream, const ConvBackwardData& a);
+void conv_backward_data(CudaStream& stream, const ConvBackwardData& a);
 
 /// dw (and dbias) = the gradient with respect to the weights; overwrites, or adds.
 struct ConvBackwardWeight {
@@ -63,5 +68,6 @@ struct ConvBackwardWeight {
   bool accumulate = false;  ///< add to dw and dbias
 };
 void conv_backward_weight(CpuStream& stream, const ConvBackwardWeight& a);
+void conv_backward_weight(CudaStream& stream, const ConvBackwardWeight& a);
 
 }  // namespace passnorm::kernels

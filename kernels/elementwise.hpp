@@ -14,6 +14,7 @@ struct Fill {
   float value = 0;
 };
 void fill(CpuStream& stream, const Fill& a);
+void fill(CudaStream& stream, const Fill& a);
 
 /// y = x, converted to y's type (f32 | bf16 | f16 both ways; round to nearest even).
 struct Cast {
@@ -21,6 +22,7 @@ struct Cast {
   View y;       ///< [n]
 };
 void cast(CpuStream& stream, const Cast& a);
+void cast(CudaStream& stream, const Cast& a);
 
 /// y += alpha x
 struct AddTo {
@@ -29,6 +31,7 @@ struct AddTo {
   float alpha = 1;
 };
 void add_to(CpuStream& stream, const AddTo& a);
+void add_to(CudaStream& stream, const AddTo& a);
 
 /// y = relu(a + b) or a + b; a or b may have half of y's elements: then both halves of y read the
 /// same (lanes).
@@ -39,6 +42,7 @@ struct Add {
   bool relu = false;
 };
 void add(CpuStream& stream, const Add& a);
+void add(CudaStream& stream, const Add& a);
 
 /// dx = dy where y > 0 (y a result of relu), else 0; dx may have half of dy's elements: then it
 /// gets the sum of both halves. y empty: everything passes.
@@ -49,5 +53,6 @@ struct ReluBackward {
   bool accumulate = false;  ///< add to dx
 };
 void relu_backward(CpuStream& stream, const ReluBackward& a);
+void relu_backward(CudaStream& stream, const ReluBackward& a);
 
 }  // namespace passnorm::kernels

@@ -17,5 +17,6 @@ struct Gemm {
   bool accumulate = false;  ///< beta = 1, else 0
 };
 void gemm(CpuStream& stream, const Gemm& a);
+void gemm(CudaStream& stream, const Gemm& a);
 
 }  // namespace passnorm::kernels

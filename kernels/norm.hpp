@@ -52,6 +52,7 @@ struct NormStatistics {
   float eps = 1e-5f;
 };
 void norm_statistics(CpuStream& stream, const NormStatistics& a);
+void norm_statistics(CudaStream& stream, const NormStatistics& a);
 
 /// running = (1 - momentum) running + momentum * batch; the variance with M / (M - 1) (unbiased; M
 /// = 1 counts as biased).
@@ -65,6 +66,7 @@ struct NormUpdateRunning {
   float momentum = 0.1f;
 };
 void norm_update_running(CpuStream& stream, const NormUpdateRunning& a);
+void norm_update_running(CudaStream& stream, const NormUpdateRunning& a);
 
 /// rstd of a running variance.
 struct NormRstd {
@@ -73,6 +75,7 @@ struct NormRstd {
   float eps = 1e-5f;
 };
 void norm_rstd(CpuStream& stream, const NormRstd& a);
+void norm_rstd(CudaStream& stream, const NormRstd& a);
 
 /// What follows the affine.
 enum class NormActivation {
@@ -109,6 +112,7 @@ struct NormApply {
   View y;  ///< [B, R, C], in a fork [2, B, R, C]
 };
 void norm_apply(CpuStream& stream, const NormApply& a);
+void norm_apply(CudaStream& stream, const NormApply& a);
 
 /// Gradients of NormApply. g_l = dy_l where the activation lets through, else 0.
 ///   dscale_l = sum g_l xhat,  dshift_l = sum g_l
@@ -136,5 +140,6 @@ struct NormBackward {
   bool accumulate_dresidual = false;  ///< add to dresidual
 };
 void norm_backward(CpuStream& stream, const NormBackward& a);
+void norm_backward(CudaStream& stream, const NormBackward& a);
 
 }  // namespace passnorm::kernels

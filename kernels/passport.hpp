@@ -10,6 +10,7 @@
 
 #include "kernels/convolution.hpp"
 #include "kernels/runtime/stream.hpp"
+#include "kernels/runtime/view.hpp"
 
 namespace passnorm::kernels {
 
@@ -21,6 +22,7 @@ struct PassportDigest {
   std::span<float> digest;     ///< [KH, KW, C] = [K]
 };
 void passport_digest(CpuStream& stream, const PassportDigest& a);
+void passport_digest(CudaStream& stream, const PassportDigest& a);
 
 /// The adjoint: dkey from ddigest (attacks that forge keys); overwrites.
 struct PassportDigestBackward {
@@ -29,6 +31,7 @@ struct PassportDigestBackward {
   std::span<float> dkey;           ///< [H, W, C]
 };
 void passport_digest_backward(CpuStream& stream, const PassportDigestBackward& a);
+void passport_digest_backward(CudaStream& stream, const PassportDigestBackward& a);
 
 /// One site of the grouped products below.
 struct PassportSite {
@@ -46,6 +49,7 @@ struct PassportRead {
   std::span<float> raw;  ///< [sum 2 O]: per site scale [O], then shift [O]
 };
 void passport_read(CpuStream& stream, const PassportRead& a);
+void passport_read(CudaStream& stream, const PassportRead& a);
 
 /// dW += dg m_gamma^T + dh m_beta^T (rank two), dbias += dg + dh, dm = W^T [dg, dh]; all sites in
 /// one call.
@@ -58,6 +62,7 @@ struct PassportReadBackward {
       dm{};  ///< per site [2, K]: overwritten; an empty span or null = not wanted
 };
 void passport_read_backward(CpuStream& stream, const PassportReadBackward& a);
+void passport_read_backward(CudaStream& stream, const PassportReadBackward& a);
 
 /// PAN's gate, the same for scale and shift: used = A2 lrelu(A1 raw), slope 0.01, no biases. One
 /// site.
@@ -76,17 +81,19 @@ struct Gate {
   std::span<float> used;       ///< [sum 2 C]
 };
 void gate(CpuStream& stream, const Gate& a);
+void gate(CudaStream& stream, const Gate& a);
 
 struct GateBackward {
   std::span<const GateSite> sites;
   std::span<const float> raw;     ///< [sum 2 C]
   std::span<const float> hidden;  ///< [sum 2 hidden], from the forward call
   std::span<const float> dused;   ///< [sum 2 C]
-  std::span<float> draw;          ///< [sum 2 C]: added to
+  std::span<float> draw{};        ///< [sum 2 C]: added to; empty = not wanted
   std::span<float* const> da1{};  ///< per site [hidden, C]: added to; null = not wanted
   std::span<float* const> da2{};  ///< per site [C, hidden]: added to; null = not wanted
 };
 void gate_backward(CpuStream& stream, const GateBackward& a);
+void gate_backward(CudaStream& stream, const GateBackward& a);
 
 /// One site of the sign loss.
 struct SignSite {
@@ -105,8 +112,10 @@ struct SignLoss {
   std::span<float> loss;       ///< [sites]
   std::span<int32_t> matched;  ///< [sites]
   std::span<float> draw{};     ///< [sum 2 C]: dloss/draw * weight is added; empty = not wanted
-  float weight = 1;            ///< factor of the gradient (loss scaling)
+  float weight = 1;            ///< factor of the gradient
+  DeviceValue<float> loss_scale = 1.0f;  ///< another
 };
 void sign_loss(CpuStream& stream, const SignLoss& a);
+void sign_loss(CudaStream& stream, const SignLoss& a);
 
 }  // namespace passnorm::kernels

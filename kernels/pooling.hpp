@@ -25,6 +25,7 @@ struct MaxPoolForward {
       argmax;  ///< [N, OH, OW, C]: position in the window, row-major; window of at most 256
 };
 void max_pool_forward(CpuStream& stream, const MaxPoolForward& a);
+void max_pool_forward(CudaStream& stream, const MaxPoolForward& a);
 
 struct MaxPoolBackward {
   PoolGeometry geometry;
@@ -34,6 +35,7 @@ struct MaxPoolBackward {
   bool accumulate = false;          ///< add to dx
 };
 void max_pool_backward(CpuStream& stream, const MaxPoolBackward& a);
+void max_pool_backward(CudaStream& stream, const MaxPoolBackward& a);
 
 /// y [N, C] = mean (or maximum) over S positions of x [N, S, C].
 struct GlobalPoolForward {
@@ -43,7 +45,9 @@ struct GlobalPoolForward {
   std::span<int32_t> argmax{};  ///< [N, C]: empty for the mean; the first of equal values wins
 };
 void global_mean_forward(CpuStream& stream, const GlobalPoolForward& a);
+void global_mean_forward(CudaStream& stream, const GlobalPoolForward& a);
 void global_max_forward(CpuStream& stream, const GlobalPoolForward& a);
+void global_max_forward(CudaStream& stream, const GlobalPoolForward& a);
 
 struct GlobalPoolBackward {
   int64_t n = 1, s = 1, c = 1;
@@ -53,6 +57,8 @@ struct GlobalPoolBackward {
   bool accumulate = false;            ///< add to dx
 };
 void global_mean_backward(CpuStream& stream, const GlobalPoolBackward& a);
+void global_mean_backward(CudaStream& stream, const GlobalPoolBackward& a);
 void global_max_backward(CpuStream& stream, const GlobalPoolBackward& a);
+void global_max_backward(CudaStream& stream, const GlobalPoolBackward& a);
 
 }  // namespace passnorm::kernels

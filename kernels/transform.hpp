@@ -14,7 +14,9 @@ struct Permute {
   std::span<float> y;
 };
 void to_channels_last(CpuStream& stream, const Permute& a);
+void to_channels_last(CudaStream& stream, const Permute& a);
 /// y[b, c, s] = x[b, s, c]: back.
 void to_channels_first(CpuStream& stream, const Permute& a);
+void to_channels_first(CudaStream& stream, const Permute& a);
 
 }  // namespace passnorm::kernels

@@ -45,7 +45,7 @@ Optimizer::Report Optimizer::step(float lr_factor, float clip_norm) {
                              .beta2 = o.beta2,
                              .eps = o.eps,
                              .weight_decay = o.weight_decay,
-                             .step = steps_,
+                             .step = static_cast<int32_t>(steps_),
                              .g_scale = scale});
     else
       kernels::sgd_step(s, {.w = w,
@@ -55,7 +55,6 @@ Optimizer::Report Optimizer::step(float lr_factor, float clip_norm) {
                             .momentum = o.momentum,
                             .weight_decay = o.weight_decay,
                             .nesterov = o.nesterov,
-                            .first_step = steps_ == 1,
                             .g_scale = scale});
     return report;
   });

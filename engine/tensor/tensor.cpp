@@ -1,7 +1,5 @@
 #include "engine/tensor/tensor.hpp"
 
-#include <cstring>
-
 namespace passnorm {
 
 struct Tensor::Storage {
@@ -13,7 +11,7 @@ struct Tensor::Storage {
   Storage(std::shared_ptr<MemoryPool> p, size_t n)
       : pool(std::move(p)), data(pool->allocate(n)), bytes(n) {}
   ~Storage() {
-    if (secret) explicit_bzero(data, bytes);
+    if (secret) pool->wipe(data, bytes);
     pool->release(data, bytes);
   }
   Storage(const Storage&) = delete;
@@ -37,9 +35,7 @@ Tensor Tensor::secret(Stream& stream, const Shape& shape, DType dtype) {
 
 Tensor Tensor::zeros(Stream& stream, const Shape& shape, DType dtype) {
   Tensor t = empty(stream, shape, dtype);
-  dispatch(stream, [&](CpuStream&) {
-    std::memset(t.data(), 0, static_cast<size_t>(t.size()) * size_of(dtype));
-  });
+  if (t.size() > 0) stream.fill_bytes(t.data(), 0, static_cast<size_t>(t.size()) * size_of(dtype));
   return t;
 }
 
@@ -59,21 +55,26 @@ Tensor Tensor::reshape(const Shape& shape) const {
   return t;
 }
 
+Tensor Tensor::bits_as(DType dtype) const {
+  PASSNORM_CHECK(size_of(dtype) == size_of(dtype_), name_of(dtype_), " as ", name_of(dtype));
+  Tensor t = *this;
+  t.dtype_ = dtype;
+  return t;
+}
+
 void* Tensor::data() const {
   if (!storage_) return nullptr;
   return static_cast<std::byte*>(storage_->data) + static_cast<size_t>(offset_) * size_of(dtype_);
 }
 
 void Tensor::copy_bytes_from(Stream& stream, void* to, const void* from, size_t bytes) {
-  dispatch(stream, [&](CpuStream&) {
-    if (bytes > 0) std::memcpy(to, from, bytes);  // no elements: no addresses
-  });
+  if (bytes > 0) stream.copy_to_device(to, from, bytes);  // no elements: no addresses
 }
 
 void Tensor::copy_bytes_to(Stream& stream, void* to, const void* from, size_t bytes) {
-  dispatch(stream, [&](CpuStream&) {
-    if (bytes > 0) std::memcpy(to, from, bytes);  // no elements: no addresses
-  });
+  if (bytes == 0) return;  // no elements: no addresses
+  stream.copy_to_host(to, from, bytes);
+  stream.synchronize();
 }
 
 }  // namespace passnorm

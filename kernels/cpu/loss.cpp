@@ -1,26 +1,15 @@
-#include "kernels/loss.hpp"
-
 #include <algorithm>
 #include <cmath>
 
 #include "kernels/cpu/scratch.hpp"
+#include "kernels/loss_common.hpp"
 #include "kernels/runtime/parallel.hpp"
 
 namespace passnorm::kernels {
 namespace {
 
-void check(const CrossEntropy& a) {
-  const auto rows = static_cast<size_t>(a.rows), lanes = static_cast<size_t>(a.lanes);
-  const size_t logits = lanes * rows * static_cast<size_t>(a.classes);
-  PASSNORM_CHECK(a.lanes > 0 && a.rows > 0 && a.classes > 0, a.lanes, " lanes, ", a.rows, " rows, ",
-                 a.classes, " classes");
-  PASSNORM_CHECK(a.logits.size() == logits, a.logits.size(), " logits, not ", logits);
-  PASSNORM_CHECK(a.dlogits.empty() || a.dlogits.size() == logits, a.dlogits.size(),
-                 " gradients, not ", logits);
-  PASSNORM_CHECK(a.labels.size() == rows, a.labels.size(), " labels of ", rows, " rows");
-  PASSNORM_CHECK(a.loss.size() == lanes && a.hits.size() == lanes, "results for ", a.loss.size(),
-                 " lanes, not ", lanes);
-  for (size_t i = 0; i < rows; ++i)
+void check_labels(const CrossEntropy& a) {
+  for (size_t i = 0; i < a.labels.size(); ++i)
     if (a.labels[i] < 0 || a.labels[i] >= a.classes)
       fail(Fault::kInput, "label ", a.labels[i], " of sample ", i, " is outside [0, ", a.classes,
            "): the data has other classes than the model");
@@ -30,10 +19,12 @@ void check(const CrossEntropy& a) {
 
 void cross_entropy(CpuStream& stream, const CrossEntropy& a) {
   check(a);
+  check_labels(a);
   const int64_t classes = a.classes, rows = a.lanes * a.rows;
   const double off_label = static_cast<double>(a.smoothing) / static_cast<double>(classes);
   const double on_label = 1.0 - static_cast<double>(a.smoothing);  // on top of off_label
-  const double gradient_scale = static_cast<double>(a.weight) / static_cast<double>(a.rows);
+  const double gradient_scale =
+      static_cast<double>(a.weight * a.loss_scale.get()) / static_cast<double>(a.rows);
   const Scratch<double> losses(stream, rows);
   const Scratch<int32_t> hits(stream, rows);
   parallel_for(stream, rows, std::max<int64_t>(1, 4096 / classes), [&](int64_t begin, int64_t end) {

@@ -9,6 +9,7 @@
 
 #include "kernels/cpu/scratch.hpp"
 #include "kernels/cpu/simd-inl.hpp"
+#include "kernels/passport_common.hpp"
 #include "kernels/runtime/parallel.hpp"
 
 #ifndef PASSNORM_KERNELS_CPU_PASSPORT_CPP
@@ -163,8 +164,6 @@ HWY_EXPORT(multiply);
 HWY_EXPORT(multiply_transposed);
 HWY_EXPORT(add_rank_two);
 
-constexpr float kSlope = 0.01f;  // of the gate's leaky ReLU
-
 void run(CpuStream& stream, const std::vector<Product>& jobs) {
   share(stream, jobs, &Product::rows, &Product::columns, HWY_DYNAMIC_DISPATCH(multiply));
 }
@@ -174,29 +173,6 @@ void run(CpuStream& stream, const std::vector<TransposedProduct>& jobs) {
 }
 void run(CpuStream& stream, const std::vector<RankTwo>& jobs) {
   share(stream, jobs, &RankTwo::rows, &RankTwo::columns, HWY_DYNAMIC_DISPATCH(add_rank_two));
-}
-
-/// The i-th pointer, or null where none are given.
-float* pointer_at(std::span<float* const> pointers, size_t i) {
-  return pointers.empty() ? nullptr : pointers[i];
-}
-
-void check_count(std::span<float* const> pointers, size_t sites) {
-  PASSNORM_CHECK(pointers.empty() || pointers.size() == sites, pointers.size(), " pointers for ",
-                 sites, " sites");
-}
-
-/// A site's [2, count] at `offset` of a vector of `size` floats.
-void check_range(int64_t offset, int64_t count, size_t size) {
-  PASSNORM_CHECK(offset >= 0 && offset + 2 * count <= static_cast<int64_t>(size), "a site's 2 x ",
-                 count, " values at ", offset, " of a vector of ", size);
-}
-
-void check_digest(const ConvGeometry& g, size_t key, size_t digest) {
-  PASSNORM_CHECK(g.n == 1 && g.oh() > 0 && g.ow() > 0 && static_cast<int64_t>(key) == g.x_size() &&
-                     static_cast<int64_t>(digest) == g.window(),
-                 "a key of ", key, " values for ", g.h, "x", g.w, "x", g.c, ", a digest of ",
-                 digest, " for a window of ", g.window());
 }
 
 }  // namespace
@@ -253,9 +229,9 @@ void passport_digest_backward(CpuStream& stream, const PassportDigestBackward& a
 }
 
 void passport_read(CpuStream& stream, const PassportRead& a) {
+  check(a);
   std::vector<Product> jobs;
   for (const PassportSite& s : a.sites) {
-    check_range(s.offset, s.channels, a.raw.size());
     float* raw = a.raw.data() + s.offset;
     jobs.push_back({.rows = s.channels,
                     .columns = s.window,
@@ -268,12 +244,11 @@ void passport_read(CpuStream& stream, const PassportRead& a) {
 }
 
 void passport_read_backward(CpuStream& stream, const PassportReadBackward& a) {
-  for (const auto pointers : {a.dw, a.dbias, a.dm}) check_count(pointers, a.sites.size());
+  check(a);
   std::vector<RankTwo> weights;
   std::vector<TransposedProduct> digests;
   for (size_t i = 0; i < a.sites.size(); ++i) {
     const PassportSite& s = a.sites[i];
-    check_range(s.offset, s.channels, a.draw.size());
     const float* draw = a.draw.data() + s.offset;
     float* const dw = pointer_at(a.dw, i);
     float* const dbias = pointer_at(a.dbias, i);
@@ -296,11 +271,10 @@ void passport_read_backward(CpuStream& stream, const PassportReadBackward& a) {
 }
 
 void gate(CpuStream& stream, const Gate& a) {
+  check(a);
   const Scratch<float> active(stream, static_cast<int64_t>(a.hidden.size()));
   std::vector<Product> down, up;
   for (const GateSite& s : a.sites) {
-    check_range(s.offset, s.channels, std::min(a.raw.size(), a.used.size()));
-    check_range(s.hidden_offset, s.hidden, a.hidden.size());
     const float* raw = a.raw.data() + s.offset;
     float* hidden = a.hidden.data() + s.hidden_offset;
     const float* act = active.data() + s.hidden_offset;
@@ -318,36 +292,36 @@ void gate(CpuStream& stream, const Gate& a) {
   }
   run(stream, down);
   for (size_t i = 0; i < a.hidden.size(); ++i)
-    active.data()[i] = a.hidden[i] > 0 ? a.hidden[i] : kSlope * a.hidden[i];
+    active.data()[i] = a.hidden[i] > 0 ? a.hidden[i] : kGateSlope * a.hidden[i];
   run(stream, up);
 }
 
 void gate_backward(CpuStream& stream, const GateBackward& a) {
-  for (const auto pointers : {a.da1, a.da2}) check_count(pointers, a.sites.size());
+  check(a);
   const auto hidden_size = static_cast<int64_t>(a.hidden.size());
   const Scratch<float> active(stream, hidden_size), dhidden(stream, hidden_size);
   std::vector<TransposedProduct> to_hidden, to_raw;
   std::vector<RankTwo> weights;
   for (size_t i = 0; i < a.sites.size(); ++i) {
     const GateSite& s = a.sites[i];
-    check_range(s.offset, s.channels, std::min({a.raw.size(), a.dused.size(), a.draw.size()}));
-    check_range(s.hidden_offset, s.hidden, a.hidden.size());
     const float* raw = a.raw.data() + s.offset;
     const float* dused = a.dused.data() + s.offset;
     const float* act = active.data() + s.hidden_offset;
     float* dh = dhidden.data() + s.hidden_offset;
-    float* draw = a.draw.data() + s.offset;
     to_hidden.push_back({.rows = s.channels,
                          .columns = s.hidden,
                          .w = s.a2,
                          .g = {dused, dused + s.channels},
                          .dm = {dh, dh + s.hidden}});
-    to_raw.push_back({.rows = s.hidden,
-                      .columns = s.channels,
-                      .w = s.a1,
-                      .g = {dh, dh + s.hidden},
-                      .dm = {draw, draw + s.channels},
-                      .accumulate = true});
+    if (!a.draw.empty()) {
+      float* draw = a.draw.data() + s.offset;
+      to_raw.push_back({.rows = s.hidden,
+                        .columns = s.channels,
+                        .w = s.a1,
+                        .g = {dh, dh + s.hidden},
+                        .dm = {draw, draw + s.channels},
+                        .accumulate = true});
+    }
     if (float* const da2 = pointer_at(a.da2, i); da2 != nullptr)
       weights.push_back({.rows = s.channels,
                          .columns = s.hidden,
@@ -363,7 +337,7 @@ void gate_backward(CpuStream& stream, const GateBackward& a) {
   }
   run(stream, to_hidden);
   for (size_t i = 0; i < a.hidden.size(); ++i) {
-    const float slope = a.hidden[i] > 0 ? 1.0f : kSlope;
+    const float slope = a.hidden[i] > 0 ? 1.0f : kGateSlope;
     active.data()[i] = slope * a.hidden[i];
     dhidden.data()[i] *= slope;
   }
@@ -372,13 +346,10 @@ void gate_backward(CpuStream& stream, const GateBackward& a) {
 }
 
 void sign_loss(CpuStream&, const SignLoss& a) {
-  PASSNORM_CHECK(a.loss.size() == a.sites.size() && a.matched.size() == a.sites.size() &&
-                     (a.draw.empty() || a.draw.size() == a.raw.size()),
-                 "loss [", a.loss.size(), "] and matched [", a.matched.size(), "] of ",
-                 a.sites.size(), " sites, draw [", a.draw.size(), "] of raw [", a.raw.size(), "]");
+  check(a);
+  const float weight = a.weight * a.loss_scale.get();
   for (size_t i = 0; i < a.sites.size(); ++i) {
     const SignSite& s = a.sites[i];
-    check_range(s.offset, s.channels, a.raw.size());
     const float* raw = a.raw.data() + s.offset;
     float* draw = a.draw.empty() ? nullptr : a.draw.data() + s.offset;
     double hinge = 0, squares = 0;
@@ -390,7 +361,7 @@ void sign_loss(CpuStream&, const SignLoss& a) {
       squares += static_cast<double>(raw[c]) * static_cast<double>(raw[c]);
       matched += bit * raw[c] > 0;
       if (draw != nullptr)
-        draw[c] += a.weight * ((short_of > 0 ? -a.alpha * bit : 0.0f) + 2 * a.decay * raw[c]);
+        draw[c] += weight * ((short_of > 0 ? -a.alpha * bit : 0.0f) + 2 * a.decay * raw[c]);
     }
     a.loss[i] = static_cast<float>(static_cast<double>(a.alpha) * hinge +
                                    static_cast<double>(a.decay) * squares);

@@ -5,6 +5,13 @@
 #include <stdexcept>
 #include <string>
 
+/// Functions that kernels of both devices call.
+#if defined(__CUDACC__)
+#define PASSNORM_HOST_DEVICE __host__ __device__
+#else
+#define PASSNORM_HOST_DEVICE
+#endif
+
 namespace passnorm {
 
 /// Why something failed; the value is the exit code of the program.

@@ -2,6 +2,7 @@
 
 #include <omp.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
@@ -30,12 +31,33 @@ size_t size_class(size_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
+class HostMemory final : public MemorySource {
+ public:
+  void* take(size_t bytes) override {
+    void* block = std::aligned_alloc(bytes >= kHugePage ? kHugePage : kAlignment, bytes);
+    if (block != nullptr && bytes >= kHugePage)
+      madvise(block, bytes, MADV_HUGEPAGE);  // best effort: without it only slower
+    return block;
+  }
+  void give(void* block, size_t) override { std::free(block); }
+  void fill(void* block, int byte, size_t bytes) override {
+    byte == 0 ? explicit_bzero(block, bytes) : void(std::memset(block, byte, bytes));
+  }
+  size_t free_bytes() const override {
+    return static_cast<size_t>(sysconf(_SC_AVPHYS_PAGES)) *
+           static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  }
+};
+
 }  // namespace
 
+std::unique_ptr<MemorySource> host_memory() { return std::make_unique<HostMemory>(); }
+
 struct MemoryPool::State {
+  std::unique_ptr<MemorySource> source;
   mutable std::mutex mutex;
   std::unordered_map<size_t, std::vector<void*>> free;
-  size_t held = 0, used = 0, peak = 0, system_calls = 0;
+  size_t held = 0, used = 0, peak = 0, system_calls = 0, slab_moves = 0;
   bool poison = false;
 
   // The run of a plan, by the thread that began it.
@@ -67,20 +89,21 @@ struct MemoryPool::State {
   }
 };
 
-MemoryPool::MemoryPool() : state_(std::make_unique<State>()) {}
+MemoryPool::MemoryPool(std::unique_ptr<MemorySource> source) : state_(std::make_unique<State>()) {
+  state_->source = std::move(source);
+}
 
 MemoryPool::~MemoryPool() {
   state_->trim();
-  std::free(state_->slab);
+  if (state_->slab != nullptr) state_->source->give(state_->slab, state_->slab_bytes);
 }
 
 void* MemoryPool::State::from_system(size_t size, size_t asked) {
-  void* block = std::aligned_alloc(size >= kHugePage ? kHugePage : kAlignment, size);
+  void* block = source->take(size);
   if (block == nullptr)
-    fail(Fault::kMemory, "out of memory: ", asked >> 20, " MiB asked, ", used >> 20,
-         " MiB in use, peak ", peak >> 20, " MiB; use a smaller --batch");
-  if (size >= kHugePage)
-    madvise(block, size, MADV_HUGEPAGE);  // best effort: without it only slower
+    fail(Fault::kMemory, "out of memory: ", asked >> 20, " MiB asked, ", source->free_bytes() >> 20,
+         " MiB free, ", used >> 20, " MiB in use, peak ", peak >> 20,
+         " MiB; use a smaller --batch");
   held += size;
   ++system_calls;
   return block;
@@ -109,7 +132,7 @@ void MemoryPool::State::trim(const std::unordered_set<void*>* only) {
   for (auto& [size, blocks_of_class] : free)
     std::erase_if(blocks_of_class, [&, size = size](void* block) {
       if (only != nullptr && !only->contains(block)) return false;
-      std::free(block);
+      source->give(block, size);
       held -= size;
       return true;
     });
@@ -118,7 +141,8 @@ void MemoryPool::State::trim(const std::unordered_set<void*>* only) {
 void MemoryPool::State::grow_slab(size_t bytes) {
   const size_t size = size_class(bytes);
   if (size <= slab_bytes) return;
-  std::free(slab);
+  if (slab != nullptr) source->give(slab, slab_bytes);
+  ++slab_moves;
   held -= slab_bytes;
   used -= slab_bytes;
   slab = nullptr;
@@ -153,7 +177,7 @@ void* MemoryPool::allocate(size_t bytes) {
       block = s.take(bytes);
     }
   }
-  if (s.poison) std::memset(block, 0xFF, bytes);
+  if (s.poison) s.source->fill(block, 0xFF, bytes);
   return block;
 }
 
@@ -179,6 +203,11 @@ void MemoryPool::release(void* block, size_t bytes) {
     --s.slab_blocks;
   else
     s.give(block, bytes);
+}
+
+void MemoryPool::wipe(void* block, size_t bytes) {
+  std::lock_guard lock(state_->mutex);
+  state_->source->fill(block, 0, bytes);
 }
 
 bool MemoryPool::begin(MemoryPlan& plan) {
@@ -253,5 +282,6 @@ size_t MemoryPool::peak_bytes() const { return std::lock_guard(state_->mutex), s
 size_t MemoryPool::system_calls() const {
   return std::lock_guard(state_->mutex), state_->system_calls;
 }
+size_t MemoryPool::slab_moves() const { return std::lock_guard(state_->mutex), state_->slab_moves; }
 
 }  // namespace passnorm

@@ -55,20 +55,35 @@ class MemoryPlan {
   size_t slab_bytes_ = 0, block_bytes_ = 0;
 };
 
-/// Blocks of host memory by size class. A returned block serves the next request of its class, so a
-/// step that repeats gets the same blocks again. Blocks of 2 MiB and more are aligned to huge pages
-/// and ask for them. Thread-safe.
+/// Where a pool gets its blocks.
+class MemorySource {
+ public:
+  virtual ~MemorySource() = default;
+  virtual void* take(size_t bytes) = 0;  ///< aligned to 64 bytes at least; null when there is none
+  virtual void give(void* block, size_t bytes) = 0;
+  /// In the order of the device's work; never left out by a compiler.
+  virtual void fill(void* block, int byte, size_t bytes) = 0;
+  virtual size_t free_bytes() const = 0;
+};
+
+/// Host memory. Blocks of 2 MiB and more are aligned to huge pages and ask for them.
+std::unique_ptr<MemorySource> host_memory();
+
+/// Blocks of a device's memory by size class. A returned block serves the next request of its
+/// class, so a step that repeats gets the same blocks again. Thread-safe.
 class MemoryPool {
  public:
-  MemoryPool();
+  explicit MemoryPool(std::unique_ptr<MemorySource> source = host_memory());
   ~MemoryPool();
   MemoryPool(const MemoryPool&) = delete;
   MemoryPool& operator=(const MemoryPool&) = delete;
 
   /// At least `bytes` bytes, aligned to 64; contents are undefined, and NaN for every float type
-  /// when poison is on. Throws Error(kMemory) that says what was asked, held and peak.
+  /// when poison is on. Throws Error(kMemory) that says what was asked, free, in use and peak.
   void* allocate(size_t bytes);
   void release(void* block, size_t bytes);
+  /// Zero bytes in place of what a block holds, before it is released.
+  void wipe(void* block, size_t bytes);
 
   /// Fills every block with 0xFF before it is handed out (tests).
   void poison(bool on);
@@ -77,6 +92,8 @@ class MemoryPool {
   size_t used_bytes() const;    ///< handed out now; the slab counts as a whole
   size_t peak_bytes() const;    ///< most ever handed out
   size_t system_calls() const;  ///< blocks taken from the system so far
+  /// How often the slab of the plans has moved: what was recorded before refers to another one.
+  size_t slab_moves() const;
 
  private:
   friend class MemoryPlan::Run;

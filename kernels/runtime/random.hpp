@@ -7,11 +7,7 @@
 #include <cmath>
 #include <cstdint>
 
-#if defined(__CUDACC__)
-#define PASSNORM_HOST_DEVICE __host__ __device__
-#else
-#define PASSNORM_HOST_DEVICE
-#endif
+#include "kernels/runtime/check.hpp"
 
 namespace passnorm {
 

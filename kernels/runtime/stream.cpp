@@ -3,6 +3,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "kernels/cpu/onednn.hpp"
 
@@ -20,11 +21,22 @@ CpuStream::CpuStream(int threads)
 
 CpuStream::~CpuStream() = default;
 
+void CpuStream::copy_to_device(void* to, const void* from, size_t bytes) {
+  std::memcpy(to, from, bytes);
+}
+void CpuStream::copy_to_host(void* to, const void* from, size_t bytes) {
+  std::memcpy(to, from, bytes);
+}
+void CpuStream::fill_bytes(void* to, int byte, size_t bytes) { std::memset(to, byte, bytes); }
+
 std::unique_ptr<Stream> make_stream(Device device, int threads) {
-  if (device.kind != Device::Kind::kCpu)
-    fail(Fault::kMachine, device.name(),
-         " was asked for, but this build knows the CPU only; use --device cpu");
-  return std::make_unique<CpuStream>(threads);
+  if (device.kind == Device::Kind::kCpu) return std::make_unique<CpuStream>(threads);
+#if PASSNORM_WITH_CUDA
+  return std::make_unique<CudaStream>(device.index);
+#else
+  fail(Fault::kMachine, device.name(),
+       " was asked for, but this program was built without CUDA; use --device cpu");
+#endif
 }
 
 }  // namespace passnorm

@@ -1,5 +1,5 @@
 // Streams: the stream's type is the device. A kernel is a plain function overloaded on CpuStream&
-// (and CudaStream&).
+// and CudaStream&.
 #pragma once
 
 #include <memory>
@@ -21,6 +21,15 @@ class Stream {
   /// Shared: tensors may outlive the stream.
   const std::shared_ptr<MemoryPool>& memory() const { return memory_; }
 
+  /// Between host and device memory, in stream order. Host memory that is not page-locked
+  /// (PinnedBytes) is free for other use when these return; page-locked memory once the stream has
+  /// come this far.
+  virtual void copy_to_device(void* to, const void* from, size_t bytes) = 0;
+  virtual void copy_to_host(void* to, const void* from, size_t bytes) = 0;
+  virtual void fill_bytes(void* to, int byte, size_t bytes) = 0;
+  /// Waits until all work is done. Error(kMachine) when the device reports a fault.
+  virtual void synchronize() = 0;
+
  protected:
   Stream(Device device, std::shared_ptr<MemoryPool> memory)
       : device_(device), memory_(std::move(memory)) {}
@@ -39,6 +48,11 @@ class CpuStream final : public Stream {
 
   int threads() const { return threads_; }
 
+  void copy_to_device(void* to, const void* from, size_t bytes) override;
+  void copy_to_host(void* to, const void* from, size_t bytes) override;
+  void fill_bytes(void* to, int byte, size_t bytes) override;
+  void synchronize() override {}
+
   struct Vendor;  ///< oneDNN engine and primitives (kernels/cpu/onednn.hpp)
   Vendor& vendor() { return *vendor_; }
 
@@ -47,12 +61,26 @@ class CpuStream final : public Stream {
   std::unique_ptr<Vendor> vendor_;
 };
 
-/// A stream on a device. threads: of a CPU stream, 0 = all cores.
+class CudaStream;  ///< kernels/runtime/cuda_stream.hpp
+
+/// A stream on a device. threads: of a CPU stream, 0 = all cores. Error(kMachine) when this build
+/// or this machine has no such device.
 std::unique_ptr<Stream> make_stream(Device device, int threads = 0);
 
+}  // namespace passnorm
+
+#if PASSNORM_WITH_CUDA
+#include "kernels/runtime/cuda_stream.hpp"
+#endif
+
+namespace passnorm {
+
 /// Calls f with the stream as its own type. A build without CUDA has only the CPU branch.
-template <class F>
+template <class F, class Cuda = CudaStream>  // complete where it is used: its header includes this
 decltype(auto) dispatch(Stream& stream, F&& f) {
+#if PASSNORM_WITH_CUDA
+  if (stream.device().kind == Device::Kind::kCuda) return f(static_cast<Cuda&>(stream));
+#endif
   return f(static_cast<CpuStream&>(stream));
 }
 

@@ -53,4 +53,16 @@ struct View {
   explicit operator bool() const { return data != nullptr; }
 };
 
+/// A number that a kernel is given now, or one that it reads from device memory when it runs: a
+/// recorded step is replayed with other numbers.
+template <class T>
+struct DeviceValue {
+  T value{};
+  const T* at = nullptr;  ///< device memory; null: `value`
+
+  DeviceValue(T v = {}) : value(v) {}             // NOLINT: a number is a value
+  DeviceValue(const T* pointer) : at(pointer) {}  // NOLINT: so is its place
+  PASSNORM_HOST_DEVICE T get() const { return at != nullptr ? *at : value; }
+};
+
 }  // namespace passnorm

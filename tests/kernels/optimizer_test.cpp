@@ -38,12 +38,13 @@ TEST_P(Sgd, Step) {
   const float lr = 0.01f;
   for (int64_t n : cases::lengths()) {
     const Buffer w0(DType::kF32, uniform(n, 1)), g(DType::kF32, uniform(n, 2));
-    // At the first step the buffer holds nothing: it must not be read.
-    const Buffer b0 = p.first_step ? Buffer(DType::kF32, n) : Buffer(DType::kF32, uniform(n, 3));
+    // At the first step the buffer is zero.
+    const Buffer b0(DType::kF32,
+                    p.first_step ? std::vector<double>(static_cast<size_t>(n)) : uniform(n, 3));
     const bool with_buffer = p.momentum > 0;
-    const auto out = on_every_stream([&](CpuStream& s) {
+    const auto out = on_every_stream([&](TestStream& s) {
       Buffer w(DType::kF32, w0.values()), b;
-      if (with_buffer) b = p.first_step ? Buffer(DType::kF32, n) : Buffer(DType::kF32, b0.values());
+      if (with_buffer) b = Buffer(DType::kF32, b0.values());
       kernels::sgd_step(s, {.w = w.write_as<float>(),
                             .g = g.read_as<float>(),
                             .momentum_buffer = b.write_as<float>(),
@@ -51,7 +52,6 @@ TEST_P(Sgd, Step) {
                             .momentum = p.momentum,
                             .weight_decay = p.weight_decay,
                             .nesterov = p.nesterov,
-                            .first_step = p.first_step,
                             .g_scale = p.g_scale});
       return list(std::move(w), std::move(b));
     });
@@ -84,7 +84,7 @@ TEST_P(Adam, Step) {
         };
         const Buffer w0(DType::kF32, uniform(n, 1)), g(DType::kF32, uniform(n, 2)),
             m0(DType::kF32, moment(3, -1)), v0(DType::kF32, moment(4, 0.01));
-        const auto out = on_every_stream([&](CpuStream& s) {
+        const auto out = on_every_stream([&](TestStream& s) {
           Buffer w(DType::kF32, w0.values()), m(DType::kF32, m0.values()),
               v(DType::kF32, v0.values());
           kernels::adam_step(s, {.w = w.write_as<float>(),
@@ -118,7 +118,7 @@ INSTANTIATE_TEST_SUITE_P(Steps, Adam, testing::Values(1, 2, 1000, 1000000),
 
 /// w = 1, gradients .5 and .2.
 TEST(OptimizerWorkedValues, TwoStepsOfSgd) {
-  Buffer w(DType::kF32, std::vector{1.0}), b(DType::kF32, 1);
+  Buffer w(DType::kF32, std::vector{1.0}), b(DType::kF32, std::vector{0.0});
   const std::array<float, 2> gradient{.5f, .2f}, expected{.994995f, .988485525025f};
   for (size_t i = 0; i < 2; ++i) {
     kernels::sgd_step(stream(), {.w = w.write_as<float>(),
@@ -126,8 +126,7 @@ TEST(OptimizerWorkedValues, TwoStepsOfSgd) {
                                  .momentum_buffer = b.write_as<float>(),
                                  .lr = .01f,
                                  .momentum = .9f,
-                                 .weight_decay = 5e-4f,
-                                 .first_step = i == 0});
+                                 .weight_decay = 5e-4f});
     EXPECT_FLOAT_EQ(w.read_as<float>()[0], expected[i]);
   }
 }
@@ -142,7 +141,7 @@ TEST(OptimizerWorkedValues, TwoStepsOfAdam) {
                                   .v = v.write_as<float>(),
                                   .lr = 1e-3f,
                                   .weight_decay = 1e-4f,
-                                  .step = static_cast<int64_t>(i) + 1});
+                                  .step = static_cast<int32_t>(i) + 1});
     EXPECT_FLOAT_EQ(w.read_as<float>()[0], expected[i]);
   }
 }

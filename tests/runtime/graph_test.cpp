@@ -1,0 +1,156 @@
+#include "kernels/runtime/graph.hpp"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "kernels/elementwise.hpp"
+#include "kernels/runtime/pinned.hpp"
+
+namespace passnorm::test {
+namespace {
+
+/// The CPU, and the GPU or its emulator where there is one.
+std::vector<Device> devices() {
+  std::vector<Device> all{Device::cpu()};
+  if (!gpu_report().gpus.empty()) all.push_back(Device::cuda());
+  return all;
+}
+
+class OnDevice : public testing::TestWithParam<Device> {
+ protected:
+  std::unique_ptr<Stream> stream_ = make_stream(GetParam(), 1);
+
+  float* take(size_t n) {
+    auto* block = static_cast<float*>(stream_->memory()->allocate(n * sizeof(float)));
+    blocks_.push_back({block, n * sizeof(float)});
+    return block;
+  }
+  std::vector<float> read(const float* x, size_t n) {
+    std::vector<float> out(n);
+    stream_->copy_to_host(out.data(), x, n * sizeof(float));
+    stream_->synchronize();
+    return out;
+  }
+  void TearDown() override {
+    for (const auto& [block, bytes] : blocks_) stream_->memory()->release(block, bytes);
+  }
+
+ private:
+  std::vector<std::pair<void*, size_t>> blocks_;
+};
+
+/// A step that adds x to y: every replay does it once more, with what x is by then.
+TEST_P(OnDevice, RepeatsARecordedStep) {
+  constexpr size_t n = 100;
+  float *x = take(n), *y = take(n);
+  stream_->fill_bytes(y, 0, n * sizeof(float));
+  CapturedWork step;
+  std::vector<float> value(n);
+  float sum = 0;
+  for (int i = 1; i <= 6; ++i) {
+    std::ranges::fill(value, static_cast<float>(i));
+    sum += static_cast<float>(i);
+    stream_->copy_to_device(x, value.data(), n * sizeof(float));
+    step.run(*stream_, [&] {
+      dispatch(*stream_, [&](auto& s) {
+        kernels::add_to(s, {.x = {x, DType::kF32, n}, .y = {y, DType::kF32, n}});
+      });
+    });
+    EXPECT_EQ(read(y, n), std::vector<float>(n, sum)) << "run " << i;
+  }
+  const bool gpu = GetParam().kind == Device::Kind::kCuda;
+  EXPECT_EQ(step.captured(), gpu);
+  EXPECT_EQ(step.nodes(), gpu ? 1u : 0u);
+}
+
+/// Memory planned elsewhere may move the slab that a record refers to.
+TEST_P(OnDevice, RecordsAnewWhenTheSlabHasMoved) {
+  constexpr size_t n = 1000;
+  float* y = take(n);
+  stream_->fill_bytes(y, 0, n * sizeof(float));
+  MemoryPool& pool = *stream_->memory();
+  MemoryPlan plan, other;
+  CapturedWork step;
+  const auto run = [&] {
+    step.run(*stream_, [&] {
+      const MemoryPlan::Run planned(pool, plan);
+      void* x = pool.allocate(n * sizeof(float));
+      dispatch(*stream_, [&](auto& s) {
+        kernels::fill(s, {.y = {x, DType::kF32, n}, .value = 1});
+        kernels::add_to(s, {.x = {x, DType::kF32, n}, .y = {y, DType::kF32, n}});
+      });
+      pool.release(x, n * sizeof(float));
+    });
+  };
+  int runs = 0;
+  for (; runs < 5; ++runs) run();
+  for (int i = 0; i < 2; ++i) {
+    const MemoryPlan::Run planned(pool, other);
+    void* large = pool.allocate(size_t{8} << 20);
+    stream_->fill_bytes(large, 0xFF, size_t{8} << 20);
+    pool.release(large, size_t{8} << 20);
+  }
+  for (; runs < 10; ++runs) run();
+  EXPECT_EQ(read(y, n), std::vector<float>(n, static_cast<float>(runs)));
+}
+
+TEST_P(OnDevice, RefusesToRecordAWaitOrNewMemory) {
+  if (GetParam().kind == Device::Kind::kCpu) GTEST_SKIP() << "nothing is recorded on the CPU";
+  for (const auto& offence :
+       std::vector<std::function<void()>>{[&] { stream_->synchronize(); },
+                                          [&] {
+                                            float value = 0;
+                                            stream_->copy_to_host(&value, take(1), sizeof value);
+                                          }}) {
+    CapturedWork step;
+    bool offend = false;
+    const auto work = [&] {
+      if (offend) offence();
+    };
+    step.run(*stream_, work);
+    offend = true;
+    EXPECT_THROW(step.run(*stream_, work), Error);
+    stream_->synchronize();  // the stream lives on
+  }
+}
+
+TEST_P(OnDevice, PinnedBytesGoThereAndBack) {
+  constexpr size_t n = 1000;
+  float* x = take(n);
+  PinnedBytes from(*stream_, n * sizeof(float)), to(*stream_, n * sizeof(float));
+  const std::span<float> sent(reinterpret_cast<float*>(from.bytes().data()), n);
+  for (size_t i = 0; i < n; ++i) sent[i] = static_cast<float>(i);
+  Event start(*stream_), end(*stream_);
+  EXPECT_TRUE(end.reached()) << "an event that was never recorded is no reason to wait";
+  start.record();
+  stream_->copy_to_device(x, from.bytes().data(), n * sizeof(float));
+  stream_->copy_to_host(to.bytes().data(), x, n * sizeof(float));
+  end.record();
+  end.wait();
+  EXPECT_TRUE(end.reached());
+  EXPECT_GE(Event::milliseconds(start, end), 0);
+  EXPECT_TRUE(std::ranges::equal(from.bytes(), to.bytes()));
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, OnDevice, testing::ValuesIn(devices()), [](const auto& p) {
+  return std::string(p.param.kind == Device::Kind::kCpu ? "Cpu" : "Cuda");
+});
+
+TEST(Devices, WithoutAGpuOneLineSaysWhy) {
+  const GpuReport report = gpu_report();
+  if (!report.gpus.empty()) GTEST_SKIP() << "there is one: " << report.gpus[0].name;
+  EXPECT_FALSE(report.why_none.empty());
+  EXPECT_EQ(report.why_none.find('\n'), std::string::npos);
+  EXPECT_EQ(Device::best(), Device::cpu());
+  try {
+    make_stream(Device::cuda());
+    ADD_FAILURE() << "a stream on a GPU that is not there";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.fault(), Fault::kMachine);
+    EXPECT_NE(std::string(error.what()).find("--device cpu"), std::string::npos) << error.what();
+  }
+}
+
+}  // namespace
+}  // namespace passnorm::test
