@@ -1,4 +1,4 @@
-#include "kernels/elementwise.hpp"
+#include "kernels/elementwise_common.hpp"
 
 #include <cstring>
 
@@ -127,9 +127,6 @@ HWY_EXPORT(cast_on);
 HWY_EXPORT(add_to_on);
 HWY_EXPORT(add_on);
 HWY_EXPORT(relu_backward_on);
-
-bool whole_or_half(int64_t size, int64_t n) { return size == n || size * 2 == n; }
-
 }  // namespace
 
 void fill(CpuStream& stream, const Fill& a) {
@@ -143,24 +140,22 @@ void fill(CpuStream& stream, const Fill& a) {
 }
 
 void cast(CpuStream& stream, const Cast& a) {
-  PASSNORM_CHECK(a.x.size == a.y.size, "x has ", a.x.size, " elements, y ", a.y.size);
+  check(a);
   HWY_DYNAMIC_DISPATCH(cast_on)(stream, a);
 }
 
 void add_to(CpuStream& stream, const AddTo& a) {
-  PASSNORM_CHECK(a.x.size == a.y.size, "x has ", a.x.size, " elements, y ", a.y.size);
+  check(a);
   HWY_DYNAMIC_DISPATCH(add_to_on)(stream, a);
 }
 
 void add(CpuStream& stream, const Add& a) {
-  PASSNORM_CHECK(whole_or_half(a.a.size, a.y.size) && whole_or_half(a.b.size, a.y.size), "a has ",
-                 a.a.size, " elements, b ", a.b.size, ", y ", a.y.size);
+  check(a);
   HWY_DYNAMIC_DISPATCH(add_on)(stream, a);
 }
 
 void relu_backward(CpuStream& stream, const ReluBackward& a) {
-  PASSNORM_CHECK(whole_or_half(a.dx.size, a.dy.size) && (!a.y || a.y.size == a.dy.size), "y has ",
-                 a.y.size, " elements, dy ", a.dy.size, ", dx ", a.dx.size);
+  check(a);
   HWY_DYNAMIC_DISPATCH(relu_backward_on)(stream, a);
 }
 

@@ -1,4 +1,4 @@
-#include "kernels/pooling.hpp"
+#include "kernels/pooling_common.hpp"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/pooling.cpp"
@@ -215,55 +215,35 @@ HWY_EXPORT(run_max_backward);
 HWY_EXPORT(run_mean_forward);
 HWY_EXPORT(run_max_over_positions);
 HWY_EXPORT(run_global_backward);
-
-void check(const PoolGeometry& g, int64_t x, int64_t y, size_t argmax) {
-  PASSNORM_CHECK(g.size >= 1 && g.size <= 16 && g.stride >= 1, "window of ", g.size, ", stride ",
-                 g.stride);
-  PASSNORM_CHECK(g.pad >= 0 && g.pad < g.size, "pad ", g.pad, ": a window must touch the image");
-  PASSNORM_CHECK(g.h + 2 * g.pad >= g.size && g.w + 2 * g.pad >= g.size,
-                 "the window does not fit the image");
-  PASSNORM_CHECK(x == g.n * g.h * g.w * g.c, "x has ", x, " elements");
-  PASSNORM_CHECK(y == g.n * g.oh() * g.ow() * g.c, "y has ", y, " elements");
-  PASSNORM_CHECK(static_cast<int64_t>(argmax) == y, "argmax has ", argmax, " elements, y ", y);
-}
-
-template <class Args>
-void check_global(const Args& a, int64_t x, int64_t y, bool maximum) {
-  PASSNORM_CHECK(a.s >= 1 && a.s <= INT32_MAX, a.s, " positions");
-  PASSNORM_CHECK(x == a.n * a.s * a.c && y == a.n * a.c, "x has ", x, " elements, y ", y);
-  PASSNORM_CHECK(static_cast<int64_t>(a.argmax.size()) == (maximum ? y : 0), "argmax has ",
-                 a.argmax.size(), " elements");
-}
-
 }  // namespace
 
 void max_pool_forward(CpuStream& stream, const MaxPoolForward& a) {
-  check(a.geometry, a.x.size, a.y.size, a.argmax.size());
+  check(a);
   HWY_DYNAMIC_DISPATCH(run_max_forward)(stream, a);
 }
 
 void max_pool_backward(CpuStream& stream, const MaxPoolBackward& a) {
-  check(a.geometry, a.dx.size, a.dy.size, a.argmax.size());
+  check(a);
   HWY_DYNAMIC_DISPATCH(run_max_backward)(stream, a);
 }
 
 void global_mean_forward(CpuStream& stream, const GlobalPoolForward& a) {
-  check_global(a, a.x.size, a.y.size, false);
+  check(a, false);
   HWY_DYNAMIC_DISPATCH(run_mean_forward)(stream, a);
 }
 
 void global_max_forward(CpuStream& stream, const GlobalPoolForward& a) {
-  check_global(a, a.x.size, a.y.size, true);
+  check(a, true);
   HWY_DYNAMIC_DISPATCH(run_max_over_positions)(stream, a);
 }
 
 void global_mean_backward(CpuStream& stream, const GlobalPoolBackward& a) {
-  check_global(a, a.dx.size, a.dy.size, false);
+  check(a, false);
   HWY_DYNAMIC_DISPATCH(run_global_backward)(stream, a);
 }
 
 void global_max_backward(CpuStream& stream, const GlobalPoolBackward& a) {
-  check_global(a, a.dx.size, a.dy.size, true);
+  check(a, true);
   HWY_DYNAMIC_DISPATCH(run_global_backward)(stream, a);
 }
 

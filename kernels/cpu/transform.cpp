@@ -1,9 +1,7 @@
-#include "kernels/transform.hpp"
-
 #include <algorithm>
 
-#include "kernels/runtime/check.hpp"
 #include "kernels/runtime/parallel.hpp"
+#include "kernels/transform_common.hpp"
 
 namespace passnorm::kernels {
 namespace {
@@ -14,9 +12,7 @@ constexpr int64_t kTile =
 /// y[b, j, i] = x[b, i, j] for i < rows and j < columns.
 void transpose(CpuStream& stream, int64_t batch, int64_t rows, int64_t columns,
                std::span<const float> x, std::span<float> y) {
-  const auto size = static_cast<size_t>(batch * rows * columns);
-  PASSNORM_CHECK(x.size() == size && y.size() == size, "x has ", x.size(), " elements, y ",
-                 y.size(), ", not ", size);
+  check_transpose(batch, rows, columns, x, y);
   const int64_t strips = (rows + kTile - 1) / kTile;
   const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, kTile * columns));
   parallel_for(stream, batch * strips, grain, [&](int64_t begin, int64_t end) {

@@ -1,0 +1,350 @@
+#include <cstdint>
+#include <limits>
+
+#include "kernels/cuda/block.cuh"
+#include "kernels/cuda/chunk.cuh"
+#include "kernels/pooling_common.hpp"
+
+namespace passnorm::kernels {
+namespace {
+
+using gpu::Chunk;
+using gpu::from_float;
+using gpu::load_chunk;
+using gpu::store_chunk;
+using gpu::to_float;
+
+constexpr int kThreads = 128;
+
+/// PoolGeometry in numbers that a GPU divides fast. Blocks are rows of windows (forward) or of
+/// positions (backward) in x, parts of a row in y; a thread has W channels of one of them.
+struct Windows {
+  int h, w, c, oh, ow, size, stride, pad;
+};
+
+Windows windows_of(const PoolGeometry& g) {
+  constexpr int64_t kLimit = int64_t{1} << 30;
+  PASSNORM_CHECK(g.n * g.h < kLimit && g.n * g.oh() < kLimit && g.w * g.c < kLimit &&
+                     g.ow() * g.c < kLimit && g.stride < kLimit,
+                 g.n, " images of ", g.h, " x ", g.w, " x ", g.c, " are too many for one launch");
+  const auto i32 = [](int64_t v) { return static_cast<int>(v); };
+  return {i32(g.h),    i32(g.w),    i32(g.c),      i32(g.oh()),
+          i32(g.ow()), i32(g.size), i32(g.stride), i32(g.pad)};
+}
+
+dim3 grid_of(int64_t rows, int64_t row_units) {
+  return {static_cast<unsigned>(rows),
+          static_cast<unsigned>(std::min<int64_t>(65535, gpu::ceil_div(row_units, kThreads)))};
+}
+
+/// Whether v is the new maximum: larger, or the first NaN.
+__device__ __forceinline__ bool exceeds(float v, float best) {
+  return !(v <= best) && best == best;
+}
+
+/// kSize: of the window, when the loads are to be unrolled; else 0.
+template <class T, int W, int kSize>
+__global__ void __launch_bounds__(kThreads)
+    max_pool_forward_kernel(Windows g, const T* x, T* y, uint8_t* argmax) {
+  const int units = g.c / W, size = kSize > 0 ? kSize : g.size;
+  const int image = static_cast<int>(blockIdx.x) / g.oh;
+  const int top = static_cast<int>(blockIdx.x) % g.oh * g.stride - g.pad;
+  for (int unit = static_cast<int>(blockIdx.y * kThreads + threadIdx.x); unit < g.ow * units;
+       unit += static_cast<int>(gridDim.y * kThreads)) {
+    const int left = unit / units * g.stride - g.pad, c = unit % units * W;
+    const int first = max(0, -top) * size + max(0, -left);  // tap inside the image
+    float best[W];
+    int index[W];
+#pragma unroll
+    for (int k = 0; k < W; ++k) best[k] = -INFINITY, index[k] = first;
+#pragma unroll
+    for (int p = 0; p < size; ++p) {
+      // Taps in the padding read some element of the image, so that loads need no branches.
+      const int row = top + p, inner_row = min(max(row, 0), g.h - 1);
+      const T* line = x + (int64_t{image} * g.h + inner_row) * (int64_t{g.w} * g.c) + c;
+#pragma unroll
+      for (int q = 0; q < size; ++q) {
+        const int column = left + q, inner_column = min(max(column, 0), g.w - 1);
+        const Chunk<T, W> tap = load_chunk<W>(line + int64_t{inner_column} * g.c);
+        const bool inside = row == inner_row && column == inner_column;
+#pragma unroll
+        for (int k = 0; k < W; ++k) {
+          const float v = to_float(tap.v[k]);
+          if (inside && exceeds(v, best[k])) best[k] = v, index[k] = p * size + q;
+        }
+      }
+    }
+    Chunk<T, W> value;
+    Chunk<uint8_t, W> position;
+#pragma unroll
+    for (int k = 0; k < W; ++k) {
+      value.v[k] = from_float<T>(best[k]);
+      position.v[k] = static_cast<uint8_t>(index[k]);
+    }
+    const int64_t to = int64_t{blockIdx.x} * g.ow * g.c + int64_t{unit} * W;
+    store_chunk(y + to, value);
+    store_chunk(argmax + to, position);
+  }
+}
+
+/// Gathers: each element of dx is written once, by the sum over the windows that contain it, in
+/// row-major order.
+template <class T, int W>
+__global__ void __launch_bounds__(kThreads)
+    max_pool_backward_kernel(Windows g, const T* dy, const uint8_t* argmax, T* dx,
+                             bool accumulate) {
+  const int units = g.c / W;
+  const int image = static_cast<int>(blockIdx.x) / g.h;
+  const int row = static_cast<int>(blockIdx.x) % g.h + g.pad;  // in the padded image
+  const auto first_window = [&](int position) {
+    return position < g.size ? 0 : (position - g.size) / g.stride + 1;
+  };
+  const int i0 = first_window(row), i1 = min(g.oh, row / g.stride + 1);
+  for (int unit = static_cast<int>(blockIdx.y * kThreads + threadIdx.x); unit < g.w * units;
+       unit += static_cast<int>(gridDim.y * kThreads)) {
+    const int column = unit / units + g.pad, c = unit % units * W;
+    const int j0 = first_window(column), j1 = min(g.ow, column / g.stride + 1);
+    const int64_t to = int64_t{blockIdx.x} * g.w * g.c + int64_t{unit} * W;
+    float sum[W] = {};
+    if (accumulate) {
+      const Chunk<T, W> before = load_chunk<W>(dx + to);
+#pragma unroll
+      for (int k = 0; k < W; ++k) sum[k] = to_float(before.v[k]);
+    }
+    for (int i = i0; i < i1; ++i)
+      for (int j = j0; j < j1; ++j) {
+        const int64_t from = ((int64_t{image} * g.oh + i) * g.ow + j) * g.c + c;
+        const Chunk<T, W> gradient = load_chunk<W>(dy + from);
+        const Chunk<uint8_t, W> position = load_chunk<W>(argmax + from);
+        const int here = (row - i * g.stride) * g.size + column - j * g.stride;
+#pragma unroll
+        for (int k = 0; k < W; ++k)
+          sum[k] += position.v[k] == here ? to_float(gradient.v[k]) : 0.0f;
+      }
+    Chunk<T, W> out;
+#pragma unroll
+    for (int k = 0; k < W; ++k) out.v[k] = from_float<T>(sum[k]);
+    store_chunk(dx + to, out);
+  }
+}
+
+// Pooling over all positions. A block has kColumns chunks of channels of one sample (x: sample,
+// y: part of the channels); its kRows rows of threads share the positions.
+constexpr int kColumns = 16, kRows = 16, kGlobalThreads = kColumns * kRows;
+constexpr int kPositionsPerThread = 4;  // backward; z: part of the positions
+
+struct Positions {
+  int s, c;
+};
+
+dim3 global_grid(int64_t n, int64_t c, int64_t width, int64_t parts = 1) {
+  const int64_t columns = gpu::ceil_div(c, width * kColumns);
+  PASSNORM_CHECK(n <= INT32_MAX && columns <= 65535, n, " samples of ", c,
+                 " channels are too many for one launch");
+  return {static_cast<unsigned>(n), static_cast<unsigned>(columns),
+          static_cast<unsigned>(std::min<int64_t>(65535, parts))};
+}
+
+template <class T, int W>
+__global__ void __launch_bounds__(kGlobalThreads)
+    global_mean_forward_kernel(Positions g, const T* x, T* y) {
+  __shared__ gpu::Shared<float, gpu::exchange_size(W, kColumns, kGlobalThreads)> exchange;
+  const int column = static_cast<int>(threadIdx.x), row = static_cast<int>(threadIdx.y);
+  const int c = (static_cast<int>(blockIdx.y) * kColumns + column) * W;
+  float sum[W] = {};
+  if (c < g.c) {
+    const T* from = x + int64_t{blockIdx.x} * g.s * g.c + c;
+#pragma unroll 4
+    for (int s = row; s < g.s; s += kRows) {
+      const Chunk<T, W> v = load_chunk<W>(from + int64_t{s} * g.c);
+#pragma unroll
+      for (int k = 0; k < W; ++k) sum[k] += to_float(v.v[k]);
+    }
+  }
+  gpu::merge_rows(sum, kColumns, kRows, &exchange[0], gpu::AddFloats());
+  if (row == 0 && c < g.c) {
+    Chunk<T, W> out;
+#pragma unroll
+    for (int k = 0; k < W; ++k) out.v[k] = from_float<T>(sum[k] / static_cast<float>(g.s));
+    store_chunk(y + int64_t{blockIdx.x} * g.c + c, out);
+  }
+}
+
+/// W values, then the bits of their W positions. Rows of threads have every kRows-th position, so
+/// of equal values (or of two NaNs) either may be the first.
+struct MergeMaxima {
+  template <int kValues>
+  __device__ void operator()(float (&best)[kValues], const float (&other)[kValues]) const {
+    constexpr int W = kValues / 2;
+    for (int k = 0; k < W; ++k) {
+      const bool equals = other[k] == best[k] || (other[k] != other[k] && best[k] != best[k]);
+      const bool first = __float_as_int(other[W + k]) < __float_as_int(best[W + k]);
+      if (equals ? first : exceeds(other[k], best[k]))
+        best[k] = other[k], best[W + k] = other[W + k];
+    }
+  }
+};
+
+template <class T, int W>
+__global__ void __launch_bounds__(kGlobalThreads)
+    global_max_forward_kernel(Positions g, const T* x, T* y, int32_t* argmax) {
+  __shared__ gpu::Shared<float, gpu::exchange_size(2 * W, kColumns, kGlobalThreads)> exchange;
+  const int column = static_cast<int>(threadIdx.x), row = static_cast<int>(threadIdx.y);
+  const int c = (static_cast<int>(blockIdx.y) * kColumns + column) * W;
+  float best[2 * W];  // as MergeMaxima has them
+#pragma unroll
+  for (int k = 0; k < W; ++k) best[k] = -INFINITY, best[W + k] = __int_as_float(row);
+  if (c < g.c) {
+    const T* from = x + int64_t{blockIdx.x} * g.s * g.c + c;
+#pragma unroll 4
+    for (int s = row; s < g.s; s += kRows) {
+      const Chunk<T, W> v = load_chunk<W>(from + int64_t{s} * g.c);
+#pragma unroll
+      for (int k = 0; k < W; ++k)
+        if (exceeds(to_float(v.v[k]), best[k]))
+          best[k] = to_float(v.v[k]), best[W + k] = __int_as_float(s);
+    }
+  }
+  gpu::merge_rows(best, kColumns, kRows, &exchange[0], MergeMaxima());
+  if (row == 0 && c < g.c) {
+    Chunk<T, W> out;
+    Chunk<int32_t, W> position;
+#pragma unroll
+    for (int k = 0; k < W; ++k)
+      out.v[k] = from_float<T>(best[k]), position.v[k] = __float_as_int(best[W + k]);
+    const int64_t to = int64_t{blockIdx.x} * g.c + c;
+    store_chunk(y + to, out);
+    store_chunk(argmax + to, position);
+  }
+}
+
+template <class T, int W, bool kMean>
+__global__ void __launch_bounds__(kGlobalThreads)
+    global_backward_kernel(Positions g, const T* dy, const int32_t* argmax, T* dx,
+                           bool accumulate) {
+  const int row = static_cast<int>(blockIdx.z * kRows + threadIdx.y);
+  const int c = static_cast<int>(blockIdx.y * kColumns + threadIdx.x) * W;
+  if (c >= g.c) return;
+  const int64_t from = int64_t{blockIdx.x} * g.c + c;
+  const Chunk<T, W> gradient = load_chunk<W>(dy + from);
+  Chunk<int32_t, W> position;
+  if constexpr (!kMean) position = load_chunk<W>(argmax + from);
+  float each[W];
+#pragma unroll
+  for (int k = 0; k < W; ++k)
+    each[k] = kMean ? to_float(gradient.v[k]) / static_cast<float>(g.s) : to_float(gradient.v[k]);
+#pragma unroll kPositionsPerThread
+  for (int s = row; s < g.s; s += static_cast<int>(gridDim.z) * kRows) {
+    T* to = dx + (int64_t{blockIdx.x} * g.s + s) * g.c + c;
+    Chunk<T, W> before, out;
+    if (accumulate) before = load_chunk<W>(to);
+#pragma unroll
+    for (int k = 0; k < W; ++k) {
+      const float here = kMean || position.v[k] == s ? each[k] : 0.0f;
+      out.v[k] = from_float<T>(accumulate ? to_float(before.v[k]) + here : here);
+    }
+    store_chunk(to, out);
+  }
+}
+
+template <class T, bool kMean>
+void global_backward(CudaStream& stream, const GlobalPoolBackward& a) {
+  if (a.dx.size == 0) return;
+  const T* dy = a.dy.as<T>();
+  T* dx = a.dx.as<T>();
+  constexpr int kWide = gpu::Pack<T>::kSize;
+  gpu::visit_width<kWide>(gpu::divides<kWide>(a.c, {dy, dx, a.argmax.data()}), [&](auto width) {
+    constexpr int W = width();
+    const dim3 grid = global_grid(a.n, a.c, W, gpu::ceil_div(a.s, kRows * kPositionsPerThread));
+    gpu::launch(stream, global_backward_kernel<T, W, kMean>, grid, dim3(kColumns, kRows), 0,
+                Positions{static_cast<int>(a.s), static_cast<int>(a.c)}, dy, a.argmax.data(), dx,
+                a.accumulate);
+  });
+}
+
+}  // namespace
+
+void max_pool_forward(CudaStream& stream, const MaxPoolForward& a) {
+  check(a);
+  if (a.y.size == 0) return;
+  const PoolGeometry& g = a.geometry;
+  const Windows windows = windows_of(g);
+  visit_storage(a.x.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const T* x = a.x.as<T>();
+    T* y = a.y.as<T>();
+    constexpr int kWide = gpu::Pack<T>::kSize;
+    gpu::visit_width<kWide>(gpu::divides<kWide>(g.c, {x, y, a.argmax.data()}), [&](auto width) {
+      constexpr int W = width();
+      const auto kernel = g.size == 2   ? max_pool_forward_kernel<T, W, 2>
+                          : g.size == 3 ? max_pool_forward_kernel<T, W, 3>
+                                        : max_pool_forward_kernel<T, W, 0>;
+      gpu::launch(stream, kernel, grid_of(g.n * g.oh(), g.ow() * g.c / W), dim3(kThreads), 0,
+                  windows, x, y, a.argmax.data());
+    });
+  });
+}
+
+void max_pool_backward(CudaStream& stream, const MaxPoolBackward& a) {
+  check(a);
+  if (a.dx.size == 0) return;
+  const PoolGeometry& g = a.geometry;
+  const Windows windows = windows_of(g);
+  visit_storage(a.dy.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const T* dy = a.dy.as<T>();
+    T* dx = a.dx.as<T>();
+    constexpr int kWide = gpu::Pack<T>::kSize;
+    gpu::visit_width<kWide>(gpu::divides<kWide>(g.c, {dy, dx, a.argmax.data()}), [&](auto width) {
+      constexpr int W = width();
+      gpu::launch(stream, max_pool_backward_kernel<T, W>, grid_of(g.n * g.h, g.w * g.c / W),
+                  dim3(kThreads), 0, windows, dy, a.argmax.data(), dx, a.accumulate);
+    });
+  });
+}
+
+void global_mean_forward(CudaStream& stream, const GlobalPoolForward& a) {
+  check(a, false);
+  if (a.y.size == 0) return;
+  visit_storage(a.x.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const T* x = a.x.as<T>();
+    T* y = a.y.as<T>();
+    constexpr int kWide = gpu::Pack<T>::kSize;
+    gpu::visit_width<kWide>(gpu::divides<kWide>(a.c, {x, y}), [&](auto width) {
+      constexpr int W = width();
+      gpu::launch(stream, global_mean_forward_kernel<T, W>, global_grid(a.n, a.c, W),
+                  dim3(kColumns, kRows), 0, Positions{static_cast<int>(a.s), static_cast<int>(a.c)},
+                  x, y);
+    });
+  });
+}
+
+void global_max_forward(CudaStream& stream, const GlobalPoolForward& a) {
+  check(a, true);
+  if (a.y.size == 0) return;
+  visit_storage(a.x.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const T* x = a.x.as<T>();
+    T* y = a.y.as<T>();
+    constexpr int kWide = gpu::Pack<T>::kSize;
+    gpu::visit_width<kWide>(gpu::divides<kWide>(a.c, {x, y, a.argmax.data()}), [&](auto width) {
+      constexpr int W = width();
+      gpu::launch(stream, global_max_forward_kernel<T, W>, global_grid(a.n, a.c, W),
+                  dim3(kColumns, kRows), 0, Positions{static_cast<int>(a.s), static_cast<int>(a.c)},
+                  x, y, a.argmax.data());
+    });
+  });
+}
+
+void global_mean_backward(CudaStream& stream, const GlobalPoolBackward& a) {
+  check(a, false);
+  visit_storage(a.dy.dtype, [&](auto zero) { global_backward<decltype(zero), true>(stream, a); });
+}
+
+void global_max_backward(CudaStream& stream, const GlobalPoolBackward& a) {
+  check(a, true);
+  visit_storage(a.dy.dtype, [&](auto zero) { global_backward<decltype(zero), false>(stream, a); });
+}
+
+}  // namespace passnorm::kernels
