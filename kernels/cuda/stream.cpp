@@ -114,6 +114,9 @@ void CudaStream::copy_to_host(void* to, const void* from, size_t bytes) {
 void CudaStream::fill_bytes(void* to, int byte, size_t bytes) {
   PASSNORM_CALL(cudaMemsetAsync(to, byte, bytes, stream_of(handle_)));
 }
+void CudaStream::copy_on_device(void* to, const void* from, size_t bytes) {
+  PASSNORM_CALL(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_of(handle_)));
+}
 void CudaStream::synchronize() {
   refuse_capture(handle_, "waiting for the device");
   PASSNORM_CALL(cudaStreamSynchronize(stream_of(handle_)));

@@ -28,6 +28,8 @@ class CudaStream final : public Stream {
   void copy_to_host(void* to, const void* from, size_t bytes) override;
   void fill_bytes(void* to, int byte, size_t bytes) override;
   void synchronize() override;
+  /// Inside device memory, by the driver: what benches hold kernels against.
+  void copy_on_device(void* to, const void* from, size_t bytes);
 
   /// Counters of a launch, all zero: the last block to arrive at one ends the work of the others
   /// and sets it back to zero. Launches of a stream follow each other, so all share these.
