@@ -1,8 +1,17 @@
 #include "kernels/runtime/device.hpp"
 
+#include "kernels/runtime/machine.hpp"
+
 namespace passnorm {
 
-Device Device::best() { return gpu_report().gpus.empty() ? cpu() : cuda(); }
+Device Device::best() {
+  const GpuReport report = gpu_report();
+  return report.gpus.empty() || report.emulated ? cpu() : cuda();
+}
+
+#if !PASSNORM_WITH_CUDA || PASSNORM_EMULATED
+std::vector<GpuLibrary> gpu_libraries() { return {}; }
+#endif
 
 #if !PASSNORM_WITH_CUDA
 GpuReport gpu_report() { return {.why_none = "this program was built without CUDA"}; }

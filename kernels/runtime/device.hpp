@@ -15,7 +15,7 @@ struct Device {
   static Device cpu() { return {}; }
   static Device cuda(int index = 0) { return {Kind::kCuda, index}; }
   /// The fastest device of this machine: a GPU where there is one and this build can use it, else
-  /// the CPU.
+  /// the CPU. Never an emulated GPU.
   static Device best();
 
   bool operator==(const Device&) const = default;
@@ -31,8 +31,9 @@ struct GpuReport {
     size_t memory_bytes = 0;
   };
   std::vector<Gpu> gpus;
-  std::string why_none;  ///< one line when there are none: build, driver or devices
-  std::string runtime;   ///< "CUDA 13.0, driver 13.0", "emulated", or empty
+  std::string why_none;   ///< one line when there are none: build, driver or devices
+  std::string runtime;    ///< "CUDA 13.0, driver 13.0", "emulated", or empty
+  bool emulated = false;  ///< on the CPU, for tests
 };
 GpuReport gpu_report();
 

@@ -10,25 +10,39 @@
 
 namespace passnorm::emulator {
 
-/// What a recorded step became.
-using Record = std::vector<std::function<void()>>;
+using Work = std::function<void()>;
+/// What a recorded step becomes.
+using Record = std::vector<Work>;
 
 class Queue {
  public:
+  Queue();
+  ~Queue();
+  Queue(const Queue&) = delete;
+  Queue& operator=(const Queue&) = delete;
+
+  /// KernelError at once when a GPU would refuse the launch.
   void launch(Launch launch);
-  void add(std::function<void()> work);
-  /// Does all that was issued.
+  void add(Work work);
+  /// Does all that was issued, and then what was given to at_finish.
   void finish();
+  void at_finish(Work check) { check_ = std::move(check); }
 
   bool recording() const { return record_ != nullptr; }
   void begin_record();
   std::shared_ptr<Record> end_record();
 
  private:
-  std::deque<std::function<void()>> pending_;
+  void run_pending();
+
+  std::deque<Work> pending_;
+  Work check_;
   std::shared_ptr<Record> record_;
 };
 
 inline Queue& queue_of(void* handle) { return *static_cast<Queue*>(handle); }
+
+/// All streams do what was issued, as if the host waited for the device.
+void finish_all();
 
 }  // namespace passnorm::emulator
