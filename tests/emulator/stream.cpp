@@ -148,6 +148,9 @@ void CudaStream::copy_to_host(void* to, const void* from, size_t bytes) {
   queue_of(handle_).add([=] { std::memcpy(to, from, bytes); });
   if (!pinned().contains(to)) synchronize();
 }
+void CudaStream::copy_on_device(void* to, const void* from, size_t bytes) {
+  queue_of(handle_).add([=] { std::memcpy(to, from, bytes); });
+}
 void CudaStream::fill_bytes(void* to, int byte, size_t bytes) {
   queue_of(handle_).add([=] { std::memset(to, byte, bytes); });
 }
