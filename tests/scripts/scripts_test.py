@@ -35,7 +35,7 @@ class Scripts(unittest.TestCase):
     def run_script(self, name, *arguments, **environment):
         path = f"{self.bin}:/usr/bin:/bin"
         return subprocess.run([self.tree / name, *arguments], capture_output=True, text=True,
-                              env={"PATH": path, "HOME": str(self.box), **environment})
+                              env={"PATH": path, "HOME": str(self.box), "CUDA_PATH": "/nonexistent", **environment})
 
     def calls(self, command):
         return [line for line in self.log.read_text().splitlines() if line.startswith(command + " ")]
@@ -79,6 +79,19 @@ class Scripts(unittest.TestCase):
         self.assertIn("no such mirror", result.stderr)
         self.assertIn("could not install cmake", result.stderr)
 
+    def test_setup_gets_cudnn_frontend_where_nvcc_is(self):
+        self.packages()
+        self.put(self.box / "cuda/bin/nvcc", ":")
+        self.put(self.bin / "python3", "exit 1")
+        result = self.run_script("scripts/setup", CUDA_PATH=str(self.box / "cuda"))
+        self.assertEqual(result.returncode, 0, "a build for the CPU is a build")
+        self.assertIn("--target build/python", self.calls("python3")[0])
+        self.assertIn("CUDNN_FRONTEND_ROOT", result.stderr)
+        self.put(self.tree / "build/python/include/cudnn_frontend.h", ":")
+        result = self.run_script("scripts/setup", CUDA_PATH=str(self.box / "cuda"))
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertEqual(len(self.calls("python3")), 1)
+
     # --- build and test
 
     def stand_in_build(self, ctest="", cmake=""):
@@ -100,9 +113,8 @@ class Scripts(unittest.TestCase):
         self.stand_in_build(ctest=self.report(12, 0, 3))
         result = self.run_script("scripts/test")
         self.assertEqual(result.returncode, 0, result.stderr)
-        self.assertRegex(result.stdout, r"^scripts/test: 9 passed, 0 failed, 3 skipped in \d+ min \d\d s\n$")
-        self.assertEqual(len(self.calls("ctest")), 1)
-        self.assertIn("--preset release", self.calls("ctest")[0])
+        self.assertRegex(result.stdout, r"^scripts/test: 18 passed, 0 failed, 6 skipped in \d+ min \d\d s\n$")
+        self.assertEqual([call.split()[2] for call in self.calls("ctest")], ["release", "emulated"])
 
     def test_failed_tests_fail_and_are_shown(self):
         shown = ["2/2 Test  #2: A.Fails ....***Failed    0.02 sec", "expected 1, Passed 2.0 sec", "50% tests passed, 1 tests failed out of 2"]
@@ -110,8 +122,8 @@ class Scripts(unittest.TestCase):
         self.stand_in_build(ctest=self.report(2, 1, 0) + "".join(f"\necho '{line}'" for line in lines) + "\nexit 8")
         result = self.run_script("scripts/test")
         self.assertEqual(result.returncode, 1)
-        self.assertEqual(result.stdout.splitlines()[:-1], shown)
-        self.assertIn("1 passed, 1 failed, 0 skipped", result.stdout)
+        self.assertEqual(result.stdout.splitlines()[:-1], shown * 2)
+        self.assertIn("2 passed, 2 failed, 0 skipped", result.stdout)
 
     def test_unknown_report_fails(self):
         self.stand_in_build(ctest="echo '<other/>' >\"$report\"")
@@ -126,8 +138,8 @@ class Scripts(unittest.TestCase):
         self.put(self.tree / "scripts/fuzz", ":")
         result = self.run_script("scripts/test", "--full")
         self.assertEqual(result.returncode, 0, result.stderr)
-        self.assertIn("8 passed, 0 failed, 2 skipped", result.stdout)
-        self.assertEqual([call.split()[2] for call in self.calls("ctest")], ["full", "asan"])
+        self.assertIn("12 passed, 0 failed, 3 skipped", result.stdout)
+        self.assertEqual([call.split()[2] for call in self.calls("ctest")], ["full", "emulated-full", "asan"])
         self.assertIn("cmake --preset asan", self.calls("cmake"))
         self.assertEqual(self.calls("fuzz"), ["fuzz "])
         self.put(self.tree / "scripts/fuzz", "exit 1")
