@@ -1,7 +1,12 @@
 #include "kernels/optimizer.hpp"
 
+#include <array>
+#include <limits>
+#include <tuple>
+
 #include "bench/cases/norm.hpp"
 #include "tests/reference/optimizer.hpp"
+#include "tests/support/device_value.hpp"
 #include "tests/support/fill.hpp"
 #include "tests/support/streams.hpp"
 
@@ -119,10 +124,11 @@ INSTANTIATE_TEST_SUITE_P(Steps, Adam, testing::Values(1, 2, 1000, 1000000),
 /// w = 1, gradients .5 and .2.
 TEST(OptimizerWorkedValues, TwoStepsOfSgd) {
   Buffer w(DType::kF32, std::vector{1.0}), b(DType::kF32, std::vector{0.0});
-  const std::array<float, 2> gradient{.5f, .2f}, expected{.994995f, .988485525025f};
+  const Buffer gradients(DType::kF32, {.5, .2});
+  const std::array<float, 2> expected{.994995f, .988485525025f};
   for (size_t i = 0; i < 2; ++i) {
     kernels::sgd_step(stream(), {.w = w.write_as<float>(),
-                                 .g = {&gradient[i], 1},
+                                 .g = gradients.read_as<float>().subspan(i, 1),
                                  .momentum_buffer = b.write_as<float>(),
                                  .lr = .01f,
                                  .momentum = .9f,
@@ -133,10 +139,11 @@ TEST(OptimizerWorkedValues, TwoStepsOfSgd) {
 TEST(OptimizerWorkedValues, TwoStepsOfAdam) {
   Buffer w(DType::kF32, std::vector{1.0}), m(DType::kF32, std::vector{0.0}),
       v(DType::kF32, std::vector{0.0});
-  const std::array<float, 2> gradient{.5f, .2f}, expected{.99900000002f, .99810137920f};
+  const Buffer gradients(DType::kF32, {.5, .2});
+  const std::array<float, 2> expected{.99900000002f, .99810137920f};
   for (size_t i = 0; i < 2; ++i) {
     kernels::adam_step(stream(), {.w = w.write_as<float>(),
-                                  .g = {&gradient[i], 1},
+                                  .g = gradients.read_as<float>().subspan(i, 1),
                                   .m = m.write_as<float>(),
                                   .v = v.write_as<float>(),
                                   .lr = 1e-3f,
@@ -150,12 +157,273 @@ TEST(OptimizerWorkedValues, TwoStepsOfAdam) {
 TEST(OptimizerWorkedValues, AdamWithoutGradient) {
   Buffer w(DType::kF32, std::vector{0.25}), m(DType::kF32, std::vector{0.0}),
       v(DType::kF32, std::vector{0.0});
-  const float zero = 0;
+  const Buffer zero(DType::kF32, std::vector{0.0});
   kernels::adam_step(stream(), {.w = w.write_as<float>(),
-                                .g = {&zero, 1},
+                                .g = zero.read_as<float>(),
                                 .m = m.write_as<float>(),
                                 .v = v.write_as<float>()});
   EXPECT_EQ(w[0], 0.25);
+}
+
+/// How a step is called: numbers given, or read from device memory.
+enum class Numbers { kGiven, kInMemory };
+void PrintTo(Numbers n, std::ostream* out) {
+  *out << (n == Numbers::kGiven ? "given" : "in_memory");
+}
+
+/// A step of either optimiser on a part of an arena, whose elements on both sides may not change.
+struct Step {
+  bool adam = false;
+  DType copy = DType::kF32;  // f32: none
+  Numbers numbers = Numbers::kGiven;
+  int32_t apply = 1;
+  int64_t n = 0;       // of the part
+  int64_t arena = 0;   // of everything
+  int64_t before = 0;  // elements of the arena before the part
+
+  std::vector<Buffer> run(TestStream& s) const {
+    Buffer w(DType::kF32, uniform(arena, 1)), first(DType::kF32, uniform(arena, 3, 0, 1)),
+        second(DType::kF32, uniform(arena, 4, 0, 1)), to;
+    const Buffer g(DType::kF32, uniform(arena, 2));
+    if (copy != DType::kF32) to = Buffer(copy, uniform(arena, 5));
+    InDeviceMemory<float> rate(0.01f), scale(0.25f);
+    InDeviceMemory<int32_t> applied(apply), step(3);
+    const bool given = numbers == Numbers::kGiven;
+    const auto number = [&](auto& there, auto value) {
+      using T = decltype(value);
+      return given ? DeviceValue<T>(value) : DeviceValue<T>(static_cast<const T*>(there.at()));
+    };
+    const auto part = [&](Buffer& b) {
+      return b.write_as<float>().subspan(static_cast<size_t>(before), static_cast<size_t>(n));
+    };
+    const View copied = to.size() ? View(static_cast<std::byte*>(to.write().data) +
+                                             static_cast<size_t>(before) * size_of(copy),
+                                         copy, n)
+                                  : View();
+    const auto gradient =
+        g.read_as<float>().subspan(static_cast<size_t>(before), static_cast<size_t>(n));
+    if (adam)
+      kernels::adam_step(s, {.w = part(w),
+                             .g = gradient,
+                             .m = part(first),
+                             .v = part(second),
+                             .w_copy = copied,
+                             .lr = number(rate, 0.01f),
+                             .weight_decay = 0.1f,
+                             .step = number(step, 3),
+                             .g_scale = number(scale, 0.25f),
+                             .apply = number(applied, apply)});
+    else
+      kernels::sgd_step(s, {.w = part(w),
+                            .g = gradient,
+                            .momentum_buffer = part(first),
+                            .w_copy = copied,
+                            .lr = number(rate, 0.01f),
+                            .weight_decay = 0.1f,
+                            .g_scale = number(scale, 0.25f),
+                            .apply = number(applied, apply)});
+    s.synchronize();
+    return list(std::move(w), std::move(first), std::move(second), std::move(to));
+  }
+};
+
+using StepParam = std::tuple<bool, DType, Numbers>;
+class StepOnArena : public testing::TestWithParam<StepParam> {
+ protected:
+  Step step() const {
+    const auto& [adam, copy, numbers] = GetParam();
+    return {.adam = adam, .copy = copy, .numbers = numbers};
+  }
+};
+std::string step_name(const testing::TestParamInfo<StepParam>& info) {
+  const auto& [adam, copy, numbers] = info.param;
+  return std::string(adam ? "adam" : "sgd") + "_" + name_of(copy) + "_" +
+         testing::PrintToString(numbers);
+}
+
+/// Whatever the place and length of a part, its elements become what they become in the whole
+/// arena, the others stay, and the copy is the rounded weight.
+TEST_P(StepOnArena, PartsAndCopies) {
+  constexpr int64_t kArena = 2064;
+  Step whole = step();
+  whole.n = whole.arena = kArena;
+  const std::vector<Buffer> all = whole.run(stream());
+  whole.n = 0;
+  const std::vector<Buffer> none = whole.run(stream());
+  for (const auto& [before, n] : std::vector<std::array<int64_t, 2>>{
+           {0, 2061}, {8, 2050}, {8, 3}, {8, 1031}, {1, 2048}, {3, 1}, {0, kArena}}) {
+    SCOPED_TRACE(testing::Message() << n << " elements behind " << before);
+    Step part = step();
+    part.n = n, part.arena = kArena, part.before = before;
+    const auto out = on_every_stream([&](TestStream& s) { return part.run(s); });
+    int64_t wrong = 0;
+    for (size_t k = 0; k < 4; ++k)
+      for (int64_t i = 0; i < out[k].size(); ++i)
+        wrong += out[k][i] != (i >= before && i < before + n ? all : none)[k][i];
+    EXPECT_EQ(wrong, 0);
+  }
+  EXPECT_FALSE(same_bits(all[0], none[0]));
+  if (all[3].size()) {
+    EXPECT_TRUE(same_bits(all[3], Buffer(all[3].dtype(), all[0].values())));
+  }
+}
+
+TEST_P(StepOnArena, NothingChangesWhenNotApplied) {
+  Step held = step();
+  held.n = held.arena = 1024;
+  held.apply = 0;
+  const auto out = on_every_stream([&](TestStream& s) { return held.run(s); });
+  held.n = 0;
+  const std::vector<Buffer> none = held.run(stream());
+  for (size_t k = 0; k < 4; ++k) EXPECT_TRUE(same_bits(out[k], none[k])) << "array " << k;
+}
+INSTANTIATE_TEST_SUITE_P(Optimizers, StepOnArena,
+                         testing::Combine(testing::Bool(),
+                                          testing::Values(DType::kF32, DType::kBF16, DType::kF16),
+                                          testing::Values(Numbers::kGiven, Numbers::kInMemory)),
+                         step_name);
+
+TEST(Restore, OnlyWhatWasNotApplied) {
+  for (int64_t n : {1, 33, 1000, 1024}) {
+    const Buffer kept(DType::kF32, uniform(n, 1));
+    for (int32_t apply : {0, 1}) {
+      const auto out = on_every_stream([&](TestStream& s) {
+        Buffer y(DType::kF32, uniform(n, 2));
+        InDeviceMemory<int32_t> applied(apply);
+        kernels::restore(s, {.kept = kept.read_as<float>(),
+                             .y = y.write_as<float>(),
+                             .apply = static_cast<const int32_t*>(applied.at())});
+        s.synchronize();
+        return list(std::move(y));
+      });
+      EXPECT_TRUE(equal(out[0], Buffer(DType::kF32, uniform(n, apply == 0 ? 1 : 2)).values()));
+    }
+  }
+}
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity(),
+                kNan = std::numeric_limits<float>::quiet_NaN();
+
+/// The state after a check of these gradients, the same in every way to run it.
+kernels::UpdateState state_after(const kernels::UpdateState& before, std::span<const float> g,
+                                 kernels::UpdateCheck a = {}) {
+  std::vector<kernels::UpdateState> all;
+  in_every_way([&](TestStream& s, const std::string& name) {
+    InDeviceMemory<kernels::UpdateState> state(before);
+    a.g = g;
+    a.state = state.at();
+    kernels::update_check(s, a);
+    s.synchronize();
+    all.push_back(state.get());
+    EXPECT_EQ(std::memcmp(&all.front(), &all.back(), sizeof all.front()), 0) << name;
+  });
+  return all.front();
+}
+
+/// Whole numbers, so that the sum of squares is exact: no element is left out or counted twice.
+TEST(UpdateCheck, NormOfEveryLength) {
+  std::vector<int64_t> lengths = cases::lengths();
+  lengths.push_back(2100224);  // as many blocks as there can be
+  for (int64_t n : lengths) {
+    const int64_t arena = n + (n % 4 == 0 ? 0 : 4 - n % 4);
+    std::vector<double> values = whole(arena, 1, 3);
+    double sum = 0;
+    for (int64_t i = 0; i < arena; ++i) {
+      double& v = values[static_cast<size_t>(i)];
+      v = i < n ? v + 1 : std::numeric_limits<double>::quiet_NaN();
+      if (i < n) sum += v * v;
+    }
+    ASSERT_LT(sum, 0x1p24);
+    const Buffer g(DType::kF32, values);
+    const kernels::UpdateState s = state_after({.loss_scale = 8, .updates = 41, .good_steps = 7},
+                                               g.read_as<float>().first(static_cast<size_t>(n)));
+    EXPECT_EQ(s.gradient_norm, static_cast<float>(std::sqrt(sum)) / 8) << "n " << n;
+    EXPECT_EQ(s.g_scale, 0.125f);
+    EXPECT_EQ(s.apply, 1);
+    EXPECT_EQ(s.updates, 42);
+    EXPECT_EQ(s.loss_scale, 8);
+    EXPECT_EQ(s.good_steps, 7);
+  }
+}
+
+TEST(UpdateCheck, ClipsLargeGradients) {
+  const Buffer g(DType::kF32, {48, -64});
+  const auto scale = [&](float clip) {
+    return state_after({.loss_scale = 4}, g.read_as<float>(), {.clip_norm = clip}).g_scale;
+  };
+  EXPECT_EQ(scale(0), 0.25f);   // no limit
+  EXPECT_EQ(scale(20), 0.25f);  // the norm is 20
+  EXPECT_EQ(scale(21), 0.25f);
+  EXPECT_EQ(scale(5), 0.0625f);
+}
+
+TEST(UpdateCheck, NormOfLargeGradients) {
+  const Buffer large(DType::kF32, {3e30, 4e30}), too_large(DType::kF32, {3e38, 3e38});
+  const kernels::UpdateState s = state_after({}, large.read_as<float>(), {.clip_norm = 1});
+  EXPECT_FLOAT_EQ(s.gradient_norm, 5e30f);
+  EXPECT_FLOAT_EQ(s.g_scale, 2e-31f);
+  EXPECT_EQ(s.apply, 1);
+  EXPECT_EQ(state_after({}, too_large.read_as<float>()).apply, 0);
+}
+
+TEST(UpdateCheck, RefusesGradientsThatAreNotFinite) {
+  for (int64_t n : {1, 5000})
+    for (int64_t at : {int64_t{0}, n / 2, n - 1})
+      for (float bad : {kInfinity, -kInfinity, kNan}) {
+        std::vector<double> values = uniform(n, 1);
+        values[static_cast<size_t>(at)] = static_cast<double>(bad);
+        const Buffer g(DType::kF32, values);
+        const kernels::UpdateState s =
+            state_after({.updates = 3}, g.read_as<float>(), {.clip_norm = 1});
+        EXPECT_EQ(s.apply, 0) << bad << " at " << at << " of " << n;
+        EXPECT_FALSE(std::isfinite(s.gradient_norm));
+        EXPECT_EQ(s.updates, 3);
+      }
+}
+
+TEST(UpdateCheck, RefusesLossesThatAreNotFinite) {
+  const Buffer g(DType::kF32, {3, 4}), good(DType::kF32, uniform(300, 1));
+  for (float bad : {kInfinity, kNan}) {
+    std::vector<double> values = good.values();
+    values[290] = static_cast<double>(bad);
+    const Buffer losses(DType::kF32, values);
+    for (size_t which : {0, 1}) {
+      kernels::UpdateCheck a{.losses = {good.read_as<float>(), good.read_as<float>()}};
+      EXPECT_EQ(state_after({}, g.read_as<float>(), a).apply, 1);
+      a.losses[which] = losses.read_as<float>();
+      const kernels::UpdateState s = state_after({.updates = 3}, g.read_as<float>(), a);
+      EXPECT_EQ(s.apply, 0) << bad << " among losses " << which;
+      EXPECT_EQ(s.gradient_norm, 5);
+      EXPECT_EQ(s.updates, 3);
+    }
+  }
+}
+
+/// Three good steps double the loss scale, one bad step halves it, within [1, 2^24].
+TEST(UpdateCheck, LossScaleGrowsAndHalves) {
+  const Buffer good(DType::kF32, std::vector{1.0}),
+      bad(DType::kF32, std::vector{static_cast<double>(kNan)});
+  kernels::UpdateState s{.loss_scale = 4};
+  const auto steps = [&](const Buffer& g, int count) {
+    for (int i = 0; i < count; ++i) s = state_after(s, g.read_as<float>(), {.growth_interval = 3});
+    return s.loss_scale;
+  };
+  EXPECT_EQ(steps(good, 2), 4);
+  EXPECT_EQ(s.good_steps, 2);
+  EXPECT_EQ(steps(bad, 1), 2);  // and the row starts again
+  EXPECT_EQ(s.good_steps, 0);
+  EXPECT_EQ(steps(good, 2), 2);
+  EXPECT_EQ(s.g_scale, 0.5f);
+  EXPECT_EQ(steps(good, 1), 4);
+  EXPECT_EQ(s.g_scale, 0.5f);  // of this step, whose losses had the old factor
+  EXPECT_EQ(s.good_steps, 0);
+  EXPECT_EQ(s.updates, 5);
+  EXPECT_EQ(steps(bad, 2), 1);
+  EXPECT_EQ(steps(bad, 2), 1);
+  EXPECT_EQ(s.updates, 5);
+  s.loss_scale = 0x1p23f;
+  EXPECT_EQ(steps(good, 3), 0x1p24f);
+  EXPECT_EQ(steps(good, 3), 0x1p24f);
 }
 
 }  // namespace

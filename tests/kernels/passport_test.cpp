@@ -1,6 +1,7 @@
 #include "kernels/passport.hpp"
 
 #include "tests/reference/passport.hpp"
+#include "tests/support/device_value.hpp"
 #include "tests/support/fill.hpp"
 #include "tests/support/streams.hpp"
 
@@ -182,14 +183,22 @@ std::vector<Group::Size> some_sites() {
           {40, 256, true}, {33, 1153, false}, {128, 576, false}};
 }
 
+/// More than a launch has room for.
+std::vector<Group::Size> many_sites() {
+  std::vector<Group::Size> sizes;
+  for (int64_t i = 0; i < 80; ++i) sizes.push_back({1 + i % 7, 1 + i % 9, i % 3 == 0});
+  return sizes;
+}
+
 /// Part [begin, begin + n) of a buffer, as a buffer.
 Buffer part(const Buffer& all, int64_t begin, int64_t n) {
   const std::vector<double> v = all.values();
   return Buffer(all.dtype(), std::vector<double>(v.begin() + begin, v.begin() + begin + n));
 }
 
-TEST(PassportRead, GroupOfSites) {
-  const Group group(some_sites());
+class PassportRead : public testing::TestWithParam<bool> {};
+TEST_P(PassportRead, GroupOfSites) {
+  const Group group(GetParam() ? many_sites() : some_sites());
   const auto out = on_every_stream([&](TestStream& s) {
     Buffer raw(DType::kF32, group.total);
     kernels::passport_read(s, {.sites = group.sites, .raw = raw.write_as<float>()});
@@ -208,19 +217,24 @@ TEST(PassportRead, GroupOfSites) {
   }
 }
 
-TEST(PassportRead, NoSites) { kernels::passport_read(stream(), {}); }
+INSTANTIATE_TEST_SUITE_P(Many, PassportRead, testing::Bool());
+
+TEST(PassportReadOfNothing, NoSites) { kernels::passport_read(stream(), {}); }
 
 /// What of the gradients is wanted: everything; no digests (training); weights of every second site
-/// only.
-enum class Wanted { kAll, kNoDigests, kAlternating };
+/// only; everything of many sites.
+enum class Wanted { kAll, kNoDigests, kAlternating, kOfMany };
 void PrintTo(Wanted w, std::ostream* out) {
-  *out << (w == Wanted::kAll ? "all" : w == Wanted::kNoDigests ? "no_digests" : "alternating");
+  *out << (w == Wanted::kAll           ? "all"
+           : w == Wanted::kNoDigests   ? "no_digests"
+           : w == Wanted::kAlternating ? "alternating"
+                                       : "of_many");
 }
 class PassportReadBackward : public testing::TestWithParam<Wanted> {};
 TEST_P(PassportReadBackward, RankTwo) {
   const bool want_dm = GetParam() != Wanted::kNoDigests,
              every_second = GetParam() == Wanted::kAlternating;
-  const Group group(some_sites());
+  const Group group(GetParam() == Wanted::kOfMany ? many_sites() : some_sites());
   const Buffer draw(DType::kF32, uniform(group.total, 1));
   const size_t n = group.sites.size();
   const auto out = on_every_stream([&](TestStream& s) {
@@ -269,7 +283,8 @@ TEST_P(PassportReadBackward, RankTwo) {
   }
 }
 INSTANTIATE_TEST_SUITE_P(Gradients, PassportReadBackward,
-                         testing::Values(Wanted::kAll, Wanted::kNoDigests, Wanted::kAlternating),
+                         testing::Values(Wanted::kAll, Wanted::kNoDigests, Wanted::kAlternating,
+                                         Wanted::kOfMany),
                          testing::PrintToStringParamName());
 
 /// Gates of several sites.
@@ -330,11 +345,13 @@ TEST(Gate, Backward) {
                            .hidden = hidden.write_as<float>(),
                            .used = used.write_as<float>()});
   const size_t n = gates.sites.size();
-  for (bool want_weights : {true, false}) {
+  for (const auto& [want_weights, want_draw] :
+       std::vector<std::array<bool, 2>>{{true, true}, {false, true}, {true, false}}) {
     const auto out = on_every_stream([&](TestStream& s) {
       std::vector<Buffer> all(1 + 2 * n);
       std::vector<float*> da1(n), da2(n);
-      all[0] = Buffer(DType::kF32, uniform(gates.total, 3));
+      if (want_draw) all[0] = Buffer(DType::kF32, uniform(gates.total, 3));
+      const std::span<float> draw = all[0].write_as<float>();
       for (uint32_t i = 0; want_weights && i < n; ++i) {
         const auto [c, h] = gates.sizes[i];
         all[1 + 2 * i] = Buffer(DType::kF32, uniform(h * c, 40 + i));
@@ -346,7 +363,7 @@ TEST(Gate, Backward) {
                                  .raw = raw.read_as<float>(),
                                  .hidden = hidden.read_as<float>(),
                                  .dused = dused.read_as<float>(),
-                                 .draw = all[0].write_as<float>(),
+                                 .draw = draw,
                                  .da1 = da1,
                                  .da2 = da2});
       return all;
@@ -361,8 +378,10 @@ TEST(Gate, Backward) {
           part(hidden, site.hidden_offset, 2 * h).values(),
           part(dused, site.offset, 2 * c).values());
       expected.draw += part(draw_before, site.offset, 2 * c).values();
-      EXPECT_TRUE(close(part(out[0], site.offset, 2 * c), expected.draw,
-                        {.terms = static_cast<double>(c + h) + 3}, {2, c}));
+      if (want_draw) {
+        EXPECT_TRUE(close(part(out[0], site.offset, 2 * c), expected.draw,
+                          {.terms = static_cast<double>(c + h) + 3}, {2, c}));
+      }
       if (!want_weights) continue;
       expected.da1 += Buffer(DType::kF32, uniform(h * c, 40 + i)).values();
       expected.da2 += Buffer(DType::kF32, uniform(c * h, 50 + i)).values();
@@ -399,7 +418,9 @@ TEST(GateWorkedValues, OneHiddenUnit) {
 }
 
 TEST(SignLoss, GroupOfSites) {
-  const std::vector<int64_t> channels{1, 31, 64, 33, 512};
+  std::vector<int64_t> channels{1, 31, 64, 33, 512};
+  for (int64_t i = 0; i < 40; ++i)
+    channels.push_back(1 + i % 5);  // more than a launch has room for
   std::vector<Buffer> bits;
   std::vector<kernels::SignSite> sites;
   int64_t total = 0;
@@ -421,6 +442,7 @@ TEST(SignLoss, GroupOfSites) {
       Buffer loss(DType::kF32, static_cast<int64_t>(sites.size())),
           matched(DType::kI32, static_cast<int64_t>(sites.size())), draw;
       if (want_draw) draw = Buffer(DType::kF32, before.values());
+      InDeviceMemory<float> loss_scale(4);
       kernels::sign_loss(s, {.sites = sites,
                              .raw = raw.read_as<float>(),
                              .alpha = alpha,
@@ -429,7 +451,9 @@ TEST(SignLoss, GroupOfSites) {
                              .loss = loss.write_as<float>(),
                              .matched = matched.write_as<int32_t>(),
                              .draw = draw.write_as<float>(),
-                             .weight = weight});
+                             .weight = weight / 4,
+                             .loss_scale = static_cast<const float*>(loss_scale.at())});
+      s.synchronize();
       return list(std::move(loss), std::move(matched), std::move(draw));
     });
     for (size_t i = 0; i < sites.size(); ++i) {
