@@ -9,7 +9,7 @@ namespace passnorm::train {
 DeviceImages::DeviceImages(Stream& stream, const ImageSet& set)
     : stream_(stream),
       images_(Tensor::from<uint8_t>(stream, {set.n, set.channels, set.h, set.w}, set.images)),
-      labels_(set.labels),
+      labels_(Tensor::from<int32_t>(stream, {set.n}, set.labels)),
       mean_(set.mean),
       stddev_(set.stddev) {}
 
@@ -19,16 +19,11 @@ Batch DeviceImages::empty_batch(int64_t n, DType dtype) const {
           Tensor::empty(stream_, {n}, DType::kI32)};
 }
 
-void DeviceImages::fill(const Batch& batch, int64_t first, std::span<const int64_t> index,
+void DeviceImages::fill(const Batch& batch, int64_t first, const Tensor& index,
                         const Augmentation& augmentation) const {
-  const auto n = static_cast<int64_t>(index.size());
+  const int64_t n = index.size();
   const Shape &s = images_.shape(), to = batch.x.shape();
   PASSNORM_CHECK(to == (Shape{to[0], s[2], s[3], s[1]}), "images ", s, " into a batch ", to);
-  std::vector<int32_t> labels;
-  labels.reserve(index.size());
-  for (const int64_t i : index) labels.push_back(labels_.at(static_cast<size_t>(i)));
-  batch.labels.slice(first, {n}).copy_from<int32_t>(stream_, labels);
-  const Tensor picked = Tensor::from<int64_t>(stream_, {n}, index);
   const Tensor rows = batch.x.slice(first * to.size() / to[0], to.with_rows(n));
   dispatch(stream_, [&](auto& stream) {
     kernels::augment(stream, {.n = n,
@@ -36,21 +31,24 @@ void DeviceImages::fill(const Batch& batch, int64_t first, std::span<const int64
                               .w = s[3],
                               .c = s[1],
                               .images = images_.span<uint8_t>(),
-                              .index = picked.span<int64_t>(),
+                              .index = index.span<int64_t>(),
                               .mean = mean_,
                               .stddev = stddev_,
                               .pad = augmentation.pad,
                               .flip = augmentation.flip,
                               .seed = augmentation.seed,
                               .epoch = augmentation.epoch,
-                              .y = rows.view()});
+                              .y = rows.view(),
+                              .labels = labels_.span<int32_t>(),
+                              .picked_labels = batch.labels.slice(first, {n}).span<int32_t>()});
   });
 }
 
 Batch DeviceImages::batch(std::span<const int64_t> index, const Augmentation& augmentation,
                           DType dtype) const {
-  const Batch batch = empty_batch(static_cast<int64_t>(index.size()), dtype);
-  fill(batch, 0, index, augmentation);
+  const auto n = static_cast<int64_t>(index.size());
+  const Batch batch = empty_batch(n, dtype);
+  fill(batch, 0, Tensor::from<int64_t>(stream_, {n}, index), augmentation);
   return batch;
 }
 

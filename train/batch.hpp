@@ -24,23 +24,23 @@ class DeviceImages {
     int64_t pad = 0;    ///< random crops of the image padded by this many pixels
     bool flip = false;  ///< horizontal, half of the images
     uint64_t seed = 0;
-    uint32_t epoch = 0;
+    DeviceValue<uint32_t> epoch = 0u;
   };
-  /// x of a type: f32 or bf16.
+  /// x of a type: f32, bf16 or f16.
   Batch batch(std::span<const int64_t> index, const Augmentation& augmentation,
               DType dtype = DType::kF32) const;
   Batch batch(std::span<const int64_t> index, DType dtype = DType::kF32) const {
     return batch(index, Augmentation{}, dtype);
   }
-  /// An empty batch of n such images, and images into its rows from `first` on.
+  /// An empty batch of n such images, and the images `index` [i64] into its rows from `first` on.
   Batch empty_batch(int64_t n, DType dtype) const;
-  void fill(const Batch& batch, int64_t first, std::span<const int64_t> index,
+  void fill(const Batch& batch, int64_t first, const Tensor& index,
             const Augmentation& augmentation) const;
 
  private:
   Stream& stream_;
   Tensor images_;  ///< [n, C, H, W] u8
-  std::vector<int32_t> labels_;
+  Tensor labels_;  ///< [n] i32
   std::array<float, 4> mean_, stddev_;
 };
 

@@ -1,9 +1,12 @@
 #include "train/batches.hpp"
 
+#include <algorithm>
+
 namespace passnorm::train {
 
 Batches::Batches(Stream& stream, const FitData& data, const FitOptions& o)
-    : options_(o),
+    : stream_(stream),
+      options_(o),
       images_(stream, data.train),
       loader_(data.train.n, {.batch = o.batch, .seed = o.seed, .drop_last = true}) {
   if (steps() < 1)
@@ -26,19 +29,27 @@ int64_t Batches::rows() const {
 }
 
 Batch Batches::at(const Position& p) {
-  const Batch batch = images_.empty_batch(rows(), options_.precision);
-  images_.fill(batch, 0, loader_.indices(p.epoch, p.step),
-               {.pad = options_.crop_pad,
-                .flip = options_.flip,
-                .seed = options_.seed,
-                .epoch = static_cast<uint32_t>(p.epoch)});
-  if (triggers_) {
-    const int64_t length = trigger_loader_->steps(), passes = (steps() + length - 1) / length;
-    triggers_->fill(batch, options_.batch,
-                    trigger_loader_->indices(p.epoch * passes + p.step / length, p.step % length),
-                    {});
-  }
+  std::vector<int64_t> index(static_cast<size_t>(rows()));
+  choose(p, index);
+  const Batch batch = empty();
+  fill(batch, Tensor::from<int64_t>(stream_, {rows()}, index), static_cast<uint32_t>(p.epoch));
   return batch;
+}
+
+void Batches::choose(const Position& p, std::span<int64_t> to) {
+  const auto behind = std::ranges::copy(loader_.indices(p.epoch, p.step), to.begin()).out;
+  if (!triggers_) return;
+  const int64_t length = trigger_loader_->steps(), passes = (steps() + length - 1) / length;
+  std::ranges::copy(trigger_loader_->indices(p.epoch * passes + p.step / length, p.step % length),
+                    behind);
+}
+
+void Batches::fill(const Batch& batch, const Tensor& index, DeviceValue<uint32_t> epoch) const {
+  const int64_t n = options_.batch;
+  images_.fill(
+      batch, 0, index.slice(0, {n}),
+      {.pad = options_.crop_pad, .flip = options_.flip, .seed = options_.seed, .epoch = epoch});
+  if (triggers_) triggers_->fill(batch, n, index.slice(n, {rows() - n}), {});
 }
 
 }  // namespace passnorm::train

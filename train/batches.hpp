@@ -18,10 +18,16 @@ class Batches {
   int64_t steps() const { return loader_.steps(); }  ///< of an epoch
   int64_t rows() const;                              ///< images of a step
   Batch at(const Position& position);
+  /// The same in three parts, of which the last waits for nothing: the numbers of a step's images
+  /// (`to` [rows]), memory for a batch, and the batch of numbers that are on the device.
+  void choose(const Position& position, std::span<int64_t> to);
+  Batch empty() const { return images_.empty_batch(rows(), options_.precision); }
+  void fill(const Batch& batch, const Tensor& index, DeviceValue<uint32_t> epoch) const;
   /// Null without triggers.
   const DeviceImages* triggers() const { return triggers_ ? &*triggers_ : nullptr; }
 
  private:
+  Stream& stream_;
   const FitOptions& options_;
   DeviceImages images_;
   Loader loader_;

@@ -15,7 +15,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kFormat = "passnorm.checkpoint/1";
+constexpr std::string_view kFormat = "passnorm.checkpoint/2";
+/// Its numbers ended before the loss scale, which was 1, and the steps since it changed.
+constexpr std::string_view kFormat1 = "passnorm.checkpoint/1";
 constexpr uint64_t kMaxBytes = uint64_t{64} << 30;
 constexpr std::string_view kRun = "run.";  // in front of the names of Checkpoint::run
 
@@ -113,7 +115,8 @@ Checkpoint parse_checkpoint(const std::string& name, std::vector<std::byte> byte
   if (!whole) fail(Fault::kInput, name, ": damaged: the checksum does not match the content");
   const SafeTensors file = SafeTensors::parse(name, std::move(bytes));
   const auto format = file.metadata().find("format");
-  if (format == file.metadata().end() || format->second != kFormat)
+  const bool first_format = format != file.metadata().end() && format->second == kFormat1;
+  if (format == file.metadata().end() || (format->second != kFormat && !first_format))
     fail(Fault::kInput, name, ": no checkpoint: its format is not ", kFormat);
 
   Checkpoint c;
@@ -127,6 +130,7 @@ Checkpoint parse_checkpoint(const std::string& name, std::vector<std::byte> byte
     else
       c.arenas[tensor.name] = elements<float>(file, tensor);
   }
+  if (first_format) c.numbers.insert(c.numbers.end(), {1, 0});
   return c;
 }
 

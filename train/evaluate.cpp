@@ -22,20 +22,31 @@ Evaluation evaluate(Model& model, const OpenPassport* passport, const DeviceImag
     lanes = Lanes::only(Branch::kPublic);
   }
   const int64_t count = o.limit > 0 ? std::min(o.limit, images.size()) : images.size();
+  Stream& stream = model.stream();
+  std::vector<int64_t> numbers(static_cast<size_t>(count));
+  std::iota(numbers.begin(), numbers.end(), int64_t{0});
+  const Tensor index = Tensor::from<int64_t>(stream, {count}, numbers);
+  // The host waits for the device once, for the results of all batches.
+  const int64_t entries = loss_count(model, lanes), batches = (count + o.batch - 1) / o.batch;
+  const Tensor losses = Tensor::empty(stream, {batches * entries}),
+               hit_counts = Tensor::empty(stream, {batches * entries}, DType::kI32);
+  const auto size_of_batch = [&](int64_t b) { return std::min(o.batch, count - b * o.batch); };
+  for (int64_t b = 0; b < batches; ++b) {
+    const int64_t n = size_of_batch(b);
+    const Batch batch = images.empty_batch(n, o.precision);
+    images.fill(batch, 0, index.slice(b * o.batch, {n}), {});
+    const StepResult to{
+        .losses = {losses.slice(b * entries, {entries}), hit_counts.slice(b * entries, {entries})}};
+    forward_only(model, passport, batch.x, batch.labels, lanes, Mode::kEvaluate, {}, to);
+  }
   std::array<double, 2> hits{}, loss{};
-  std::vector<int64_t> index;
-  for (int64_t first = 0; first < count; first += o.batch) {
-    index.resize(static_cast<size_t>(std::min(o.batch, count - first)));
-    std::iota(index.begin(), index.end(), first);
-    const Batch batch = images.batch(index, o.precision);
-    const StepResult r =
-        forward_only(model, passport, batch.x, batch.labels, lanes, Mode::kEvaluate);
-    const auto batch_hits = r.losses.hits.to_host<int32_t>(model.stream());
-    const auto batch_loss = r.losses.loss.to_host(model.stream());
-    for (size_t l = 0; l < batch_hits.size(); ++l) {
-      hits[l] += batch_hits[l];
-      loss[l] += static_cast<double>(batch_loss[l]) * static_cast<double>(index.size());
-    }
+  const auto host_losses = losses.to_host(stream);
+  const auto host_hits = hit_counts.to_host<int32_t>(stream);
+  for (size_t i = 0; i < host_hits.size(); ++i) {
+    const size_t l = i % static_cast<size_t>(entries);
+    const int64_t n = size_of_batch(static_cast<int64_t>(i) / entries);
+    hits[l] += host_hits[i];
+    loss[l] += static_cast<double>(host_losses[i]) * static_cast<double>(n);
   }
   // Shared logits have one entry for both branches.
   const auto n = static_cast<double>(count);
@@ -45,7 +56,7 @@ Evaluation evaluate(Model& model, const OpenPassport* passport, const DeviceImag
     e.public_loss = loss[0] / n;
   }
   if (lanes.has(Branch::kPassport)) {
-    const size_t l = lanes.is_both() && !model.sites().empty() ? 1 : 0;
+    const auto l = static_cast<size_t>(entries - 1);
     e.passport_accuracy = hits[l] / n;
     e.passport_loss = loss[l] / n;
   }

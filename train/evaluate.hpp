@@ -22,7 +22,7 @@ struct EvaluateOptions {
   int64_t limit = 0;  ///< the first images only; 0 = all
   std::optional<Lanes> lanes =
       {};  ///< default: every branch that exists, the passport's only with a passport
-  DType precision = DType::kF32;  ///< storage of activations: kF32 or kBF16
+  DType precision = DType::kF32;  ///< storage of activations: kF32, kBF16 or kF16
 };
 
 /// In evaluation mode, both branches in one forward.

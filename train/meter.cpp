@@ -4,26 +4,16 @@
 
 namespace passnorm::train {
 
-StepNumbers::StepNumbers(const Model& model, const StepResult& r) {
-  Stream& stream = model.stream();
-  const auto losses = r.losses.loss.to_host(stream);
-  const auto rows = r.losses.hits.to_host<int32_t>(stream);
-  for (size_t l = 0; l < losses.size(); ++l) loss[l] = losses[l], hits[l] = rows[l];
-  if (!r.signs.loss) return;
-  for (const float v : r.signs.loss.to_host(stream)) sign_loss += v;
-  double right = 0, total = 0;
-  for (const int32_t matched : r.signs.matched.to_host<int32_t>(stream)) {
-    const auto channels = static_cast<double>(model.sites()[bits.size()].channels());
-    bits.push_back(matched / channels);
-    right += matched;
-    total += channels;
-  }
-  all_bits = right / total;
+bool StepNumbers::overflowed() const {
+  return !applied() && loss_scale > 1 && std::isfinite(loss[0] + loss[1] + sign_loss);
 }
 
-bool StepNumbers::finite() const { return std::isfinite(loss[0] + loss[1] + sign_loss); }
-
-void Meter::add(const StepNumbers& n) {
+void Meter::add(const StepNumbers& n, double step_seconds) {
+  seconds += step_seconds;
+  if (!n.applied()) {
+    ++skipped;
+    return;
+  }
   for (size_t l = 0; l < loss.size(); ++l) loss[l] += n.loss[l], hits[l] += n.hits[l];
   sign_loss += n.sign_loss;
   bits = n.all_bits;

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "engine/nn/parameter.hpp"
+#include "kernels/optimizer.hpp"
 
 namespace passnorm::train {
 
@@ -23,27 +24,45 @@ OptimizerOptions::Kind optimizer_kind(std::string_view name);
 
 class Optimizer {
  public:
-  Optimizer(Stream& stream, ParameterSet& parameters, const OptimizerOptions& options);
+  /// kernels::UpdateState as 4-byte elements.
+  static constexpr int64_t kStateWords = sizeof(kernels::UpdateState) / sizeof(float);
 
-  /// One update. lr_factor: of the schedule; clip_norm: largest norm of the whole gradient, 0 for
-  /// none. Returns the norm before clipping. A gradient that is not finite changes nothing.
+  /// state: [kStateWords] f32, where kernels::UpdateState stands; empty: in memory of its own.
+  Optimizer(Stream& stream, ParameterSet& parameters, const OptimizerOptions& options,
+            const Tensor& state = {});
+
+  /// One update, all on the device: the host waits for nothing. Changes nothing when the gradient
+  /// or one of `losses` is NaN or infinite. Writes the 16-bit copy of the weights where one is
+  /// kept.
+  struct Update {
+    DeviceValue<float> lr;
+    float clip_norm = 0;                             ///< largest norm of the gradient; 0: any
+    std::array<std::span<const float>, 2> losses{};  ///< that must be finite too
+    int32_t growth_interval = 0;                     ///< of the loss scale (UpdateCheck)
+  };
+  void update(const Update& u);
+
+  /// One update that is waited for. lr_factor: of the schedule. Returns the norm before clipping.
   struct Report {
     double gradient_norm = 0;
     bool skipped = false;
   };
   Report step(float lr_factor, float clip_norm = 0);
 
-  int64_t steps() const { return steps_; }
-  /// Of a checkpoint: the moments (handles; those without elements are not in use) and the count.
+  /// On the device, and a copy that is waited for.
+  kernels::UpdateState* device_state() const;
+  kernels::UpdateState state() const;
+  void set_state(const kernels::UpdateState& state);
+  int64_t steps() const { return state().updates; }
+  /// The moments (handles; those without elements are not in use).
   const Tensor& first_moment() const { return first_; }
   const Tensor& second_moment() const { return second_; }
-  void set_steps(int64_t steps) { steps_ = steps; }
 
  private:
   Stream& stream_;
   ParameterSet& parameters_;
   OptimizerOptions options_;
-  int64_t steps_ = 0;
+  Tensor state_;
   Tensor first_, second_;  ///< moments, the arena's places
 };
 

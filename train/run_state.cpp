@@ -78,7 +78,7 @@ void transfer(Archive& a, EpochReport& e, size_t sites) {
 
 template <class Archive>
 void transfer(Archive& a, RunState& s, size_t sites) {
-  a(s.updates), a(s.skipped_in_a_row), a(s.best_score);
+  a(s.update.updates), a(s.skipped_in_a_row), a(s.best_score);
   Meter& m = s.meter;
   for (double* x :
        {&m.loss[0], &m.loss[1], &m.hits[0], &m.hits[1], &m.sign_loss, &m.bits, &m.seconds})
@@ -87,6 +87,7 @@ void transfer(Archive& a, RunState& s, size_t sites) {
   transfer(a, s.bits, sites);
   transfer(a, s.last, sites);
   transfer(a, s.best, sites);
+  a(s.update.loss_scale), a(s.update.good_steps);
 }
 
 }  // namespace

@@ -8,7 +8,7 @@ namespace passnorm::train {
 /// How far a run is. With the arenas it is all that a checkpoint holds.
 struct RunState {
   Position position;
-  int64_t updates = 0;  ///< of the optimiser
+  kernels::UpdateState update;  ///< of the optimiser: updates, loss_scale and good_steps
   int64_t skipped_in_a_row = 0;
   Meter meter;               ///< of the running epoch
   std::vector<double> bits;  ///< per site, of the last step

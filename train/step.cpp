@@ -4,14 +4,16 @@ namespace passnorm::train {
 namespace {
 
 StepResult forward(Model& model, Tape& tape, const OpenPassport* passport, const Tensor& x,
-                   const Tensor& labels, Lanes lanes, Mode mode, const LossOptions& options) {
+                   const Tensor& labels, Lanes lanes, Mode mode, const LossOptions& options,
+                   const StepResult& to) {
   Pass pass{.tape = tape, .mode = mode, .passport = passport};
   StepResult result;
   result.logits = model.forward(pass, {x, lanes, nullptr});
-  result.losses = ops::cross_entropy(tape, result.logits, labels, options.label_smoothing);
+  result.losses =
+      ops::cross_entropy(tape, result.logits, labels, options.label_smoothing, to.losses);
   if (pass.raw.value)
-    result.signs =
-        ops::sign_loss(tape, pass.raw, model.site_channels(), passport->bits(), options.sign);
+    result.signs = ops::sign_loss(tape, pass.raw, model.site_channels(), passport->bits(),
+                                  options.sign, to.signs);
   return result;
 }
 
@@ -25,23 +27,29 @@ MemoryPlan& memory_plan(Model& model, const Tensor& x, Lanes lanes, Mode mode, b
 
 StepResult forward_backward(Model& model, const OpenPassport* passport, const Tensor& x,
                             const Tensor& labels, Lanes lanes, const LossOptions& options,
-                            bool accumulate) {
+                            const GradientOptions& gradient, const StepResult& to) {
   const MemoryPlan::Run run(*model.stream().memory(),
                             memory_plan(model, x, lanes, Mode::kTrain, true));
   Tape tape(model.stream());
-  if (!accumulate) model.parameters().begin_gradients();
-  StepResult result = forward(model, tape, passport, x, labels, lanes, Mode::kTrain, options);
-  tape.backward();
+  if (!gradient.accumulate) model.parameters().begin_gradients();
+  StepResult result = forward(model, tape, passport, x, labels, lanes, Mode::kTrain, options, to);
+  tape.backward(1, gradient.loss_scale);
   result.logits.gradient = nullptr;
   model.parameters().finish_gradients(model.stream());
   return result;
 }
 
 StepResult forward_only(Model& model, const OpenPassport* passport, const Tensor& x,
-                        const Tensor& labels, Lanes lanes, Mode mode, const LossOptions& options) {
+                        const Tensor& labels, Lanes lanes, Mode mode, const LossOptions& options,
+                        const StepResult& to) {
   const MemoryPlan::Run run(*model.stream().memory(), memory_plan(model, x, lanes, mode, false));
   Tape tape(model.stream(), Tape::Mode::kForwardOnly);
-  return forward(model, tape, passport, x, labels, lanes, mode, options);
+  return forward(model, tape, passport, x, labels, lanes, mode, options, to);
+}
+
+// Shared lanes part at the first site.
+int64_t loss_count(const Model& model, Lanes lanes) {
+  return lanes.is_split() || (lanes.is_shared() && !model.sites().empty()) ? 2 : 1;
 }
 
 }  // namespace passnorm::train

@@ -12,6 +12,11 @@ struct LossOptions {
   ops::SignLossOptions sign;
 };
 
+struct GradientOptions {
+  bool accumulate = false;               ///< add to the model's gradients, else overwrite them
+  DeviceValue<float> loss_scale = 1.0f;  ///< factor of all gradients
+};
+
 /// Results stay on the device until they are read.
 struct StepResult {
   Var logits;              ///< [lanes N, classes]
@@ -19,17 +24,20 @@ struct StepResult {
   ops::SignLosses signs;   ///< per site; without values when no passport branch ran
 };
 
-/// x [N, H, W, C] f32 or bf16, the storage of all activations and their gradients; labels [N] i32.
-/// The loss is the lanes' cross-entropies plus the sites' sign
-/// losses. The model's gradients are overwritten, unless accumulate. Updates running statistics
-/// (mode kTrain).
+/// x [N, H, W, C] f32, bf16 or f16, the storage of all activations and their gradients; labels [N]
+/// i32. The loss is the lanes' cross-entropies plus the sites' sign losses. Updates running
+/// statistics (mode kTrain). to: losses and signs with values are written there. Between begin and
+/// end the host waits for nothing.
 StepResult forward_backward(Model& model, const OpenPassport* passport, const Tensor& x,
                             const Tensor& labels, Lanes lanes, const LossOptions& options,
-                            bool accumulate = false);
+                            const GradientOptions& gradient = {}, const StepResult& to = {});
 
 /// Without gradients.
 StepResult forward_only(Model& model, const OpenPassport* passport, const Tensor& x,
                         const Tensor& labels, Lanes lanes, Mode mode,
-                        const LossOptions& options = {});
+                        const LossOptions& options = {}, const StepResult& to = {});
+
+/// Entries of LaneLosses for input of these lanes: the logits' parts.
+int64_t loss_count(const Model& model, Lanes lanes);
 
 }  // namespace passnorm::train

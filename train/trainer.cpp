@@ -8,6 +8,7 @@
 #include "train/fingerprint.hpp"
 #include "train/nonfinite.hpp"
 #include "train/run_state.hpp"
+#include "train/training_step.hpp"
 
 namespace passnorm::train {
 namespace {
@@ -24,12 +25,10 @@ class Run {
         callbacks_(callbacks),
         lanes_(model.training_lanes()),
         batches_(model.stream(), checked(data), o),
-        optimizer_(model.stream(), model.parameters(), o.optimizer),
+        step_(model, this->passport(), batches_, o),
         folder_(o.checkpoint) {
     state_.bits.resize(model.sites().size());
     if (data.test) test_.emplace(model.stream(), *data.test);
-    // Running statistics are updated in the forward pass: a step that is skipped gives them back.
-    kept_buffers_ = Tensor::empty(model.stream(), buffers().shape());
     if (o.keep_best) {
       best_weights_ = Tensor::empty(model.stream(), weights().shape());
       best_buffers_ = Tensor::empty(model.stream(), buffers().shape());
@@ -57,7 +56,7 @@ class Run {
       save();
     }
     if (!o_.keep_best) return state_.last;
-    copy(best_weights_, weights());
+    copy(best_weights_, weights());  // the step's 16-bit copy goes with the step
     copy(best_buffers_, buffers());
     return state_.best;
   }
@@ -87,8 +86,8 @@ class Run {
     if (o_.epochs < 1) fail(Fault::kUsage, "a run has at least one epoch");
     if (o_.keep_best && !data.test) fail(Fault::kUsage, "the best epoch needs test images");
     if (data.test && data.test->n < 1) fail(Fault::kUsage, "there are no images to evaluate on");
-    if (o_.precision != DType::kF32 && o_.precision != DType::kBF16)
-      fail(Fault::kUsage, "precision ", passnorm::name_of(o_.precision), ": f32 or bf16");
+    if (o_.precision != DType::kF32 && o_.precision != DType::kBF16 && o_.precision != DType::kF16)
+      fail(Fault::kUsage, "precision ", passnorm::name_of(o_.precision), ": f32, bf16 or f16");
     return data;
   }
 
@@ -96,63 +95,89 @@ class Run {
     return o_.schedule.factor(p.epoch, p.step, o_.epochs, batches_.steps());
   }
 
-  /// The numbers of the step at the present position; none when it was skipped.
-  std::optional<StepNumbers> train_step() {
-    const Batch batch = batches_.at(state_.position);
-    copy(buffers(), kept_buffers_);
-    const StepResult r =
-        forward_backward(model_, passport(), batch.x, batch.labels, lanes_, o_.loss);
-    StepNumbers numbers(model_, r);
-    if (numbers.finite() && !optimizer_.step(rate(state_.position), o_.clip_norm).skipped) {
-      state_.skipped_in_a_row = 0;
-      return numbers;
+  /// Starts the step of a position. Memory that does not suffice is a matter of the batch.
+  void start(const Position& at) {
+    try {
+      step_.start(at, rate(at) * o_.optimizer.lr);
+    } catch (const Error& e) {
+      if (e.fault() != Fault::kMemory) throw;
+      const MemoryPool& memory = *model_.stream().memory();
+      const int64_t triggers = batches_.rows() - o_.batch;
+      const int64_t n =
+          images_that_fit(model_, passport(), o_, memory.peak_bytes() - memory.used_bytes()) -
+          triggers;
+      fail(Fault::kMemory, e.what(), n > 0 ? concat("; about ", n, " images should fit") : "");
     }
+  }
+
+  /// A step whose loss or gradient was NaN or infinite: nothing was updated.
+  void count_skipped(const StepNumbers& numbers) {
+    if (numbers.overflowed()) return;  // the next one has a smaller scale
     ++state_.skipped_in_a_row;
     const bool give_up = state_.skipped_in_a_row >= o_.max_skipped;
     // One line for every stretch of bad steps.
-    if (give_up || (callbacks_.note && state_.skipped_in_a_row == 1)) {
-      const std::string where =
-          concat("step ", state_.position.step + 1, " of epoch ", state_.position.epoch + 1);
-      const std::string what = describe_nonfinite(model_, passport(), batch, lanes_);
-      if (give_up)
-        fail(Fault::kNumerics, "losses or gradients were NaN or infinite in ",
-             state_.skipped_in_a_row, " steps in a row, up to ", where, ": ", what,
-             "; lower --lr or set --clip-norm");
-      note(concat(where, " is skipped, its loss or gradient is NaN or infinite: ", what));
-    }
-    copy(kept_buffers_, buffers());
-    return std::nullopt;
+    if (!give_up && (!callbacks_.note || state_.skipped_in_a_row != 1)) return;
+    const Position& at = numbers.position;
+    const std::string where = concat("step ", at.step + 1, " of epoch ", at.epoch + 1);
+    const std::string what = describe(at);
+    if (give_up)
+      fail(Fault::kNumerics, "losses or gradients were NaN or infinite in ",
+           state_.skipped_in_a_row, " steps in a row, up to ", where, ": ", what,
+           "; lower --lr or set --clip-norm");
+    note(concat(where, " is skipped, its loss or gradient is NaN or infinite: ", what));
   }
 
+  /// What is not finite in the step of a position, which is run again: later ones may have
+  /// followed.
+  std::string describe(const Position& at) {
+    const Tensor statistics = Tensor::empty(model_.stream(), buffers().shape());
+    copy(buffers(), statistics);
+    const Batch batch = batches_.at(at);
+    forward_backward(model_, passport(), batch.x, batch.labels, lanes_, o_.loss);
+    std::string what = describe_nonfinite(model_, passport(), batch, lanes_);
+    copy(statistics, buffers());
+    return what;
+  }
+
+  /// The device works on later steps while the host reads what earlier ones gave.
   void train_epoch() {
-    Position& at = state_.position;
+    const Position& at = state_.position;
     const int64_t steps = batches_.steps();
+    Position next = at;    // to be started
+    int64_t last = steps;  // not to be started any more
+    bool stopping = false;
     Meter stretch;
     auto clock = Clock::now();
-    while (at.step < steps) {
-      const std::optional<StepNumbers> numbers = train_step();
+    while (at.step < last) {
+      for (; next.step < last && !step_.full(); ++next.step) start(next);
+      const StepNumbers numbers = step_.finish();
       const auto now = Clock::now();
       const double seconds = std::chrono::duration<double>(now - clock).count();
       clock = now;
-      for (Meter* meter : {&state_.meter, &stretch}) {
-        numbers ? meter->add(*numbers) : void(++meter->skipped);
-        meter->seconds += seconds;
+      for (Meter* meter : {&state_.meter, &stretch}) meter->add(numbers, seconds);
+      if (numbers.applied()) {
+        state_.skipped_in_a_row = 0;
+        state_.bits = numbers.bits;
+      } else {
+        count_skipped(numbers);
       }
-      if (numbers) state_.bits = numbers->bits;
       const float lr = rate(at) * o_.optimizer.lr;
-      ++at.step;
+      ++state_.position.step;
       if (callbacks_.progress && (stretch.seconds >= o_.progress_seconds || at.step == steps)) {
         Progress p = stretch.means(lanes_, batches_.rows());
         p.epoch = at.epoch, p.step = at.step, p.steps = steps, p.lr = lr;
         callbacks_.progress(p);
         stretch = Meter();
       }
-      if (callbacks_.stop && callbacks_.stop()) {
-        save();
-        fail(Fault::kStopped, "stopped on request after step ", at.step, " of epoch ", at.epoch + 1,
-             folder_.enabled() ? concat("; resumes from ", folder_.path(at)) : std::string());
+      if (!stopping && callbacks_.stop && callbacks_.stop()) {
+        stopping = true;
+        last = next.step;
       }
     }
+    if (!stopping) return;
+    save();
+    fail(Fault::kStopped, "stopped on request after step ", at.step, " of epoch ", at.epoch + 1,
+         folder_.enabled() ? concat("; resumes from ", folder_.path(at)) : std::string());
   }
 
   void finish_epoch() {
@@ -191,8 +216,8 @@ class Run {
   std::map<std::string, Tensor> arenas() const {
     std::map<std::string, Tensor> all{{"weights", weights()},
                                       {"buffers", buffers()},
-                                      {"moment.first", optimizer_.first_moment()},
-                                      {"moment.second", optimizer_.second_moment()},
+                                      {"moment.first", step_.optimizer().first_moment()},
+                                      {"moment.second", step_.optimizer().second_moment()},
                                       {"best.weights", best_weights_},
                                       {"best.buffers", best_buffers_}};
     std::erase_if(all, [](const auto& arena) { return arena.second.size() == 0; });
@@ -201,7 +226,7 @@ class Run {
 
   void save() {
     if (!folder_.enabled()) return;
-    state_.updates = optimizer_.steps();
+    state_.update = step_.state();
     Checkpoint c{.position = state_.position, .run = made_with_};
     for (const auto& [name, tensor] : arenas()) c.arenas[name] = tensor.to_host(model_.stream());
     c.numbers = numbers_of(state_, model_.sites().size());
@@ -222,7 +247,8 @@ class Run {
       fail(Fault::kInput, folder_.path(c.position), ": its position is not one of this run");
     for (const auto& [name, tensor] : all)
       tensor.copy_from<float>(model_.stream(), c.arenas.at(name));
-    optimizer_.set_steps(state_.updates);
+    step_.set_state(state_.update);
+    model_.parameters().refresh_copy(model_.stream());
   }
 
   Model& model_;
@@ -232,11 +258,11 @@ class Run {
   Lanes lanes_;
   Batches batches_;
   std::optional<DeviceImages> test_;
-  Optimizer optimizer_;
+  TrainingStep step_;
   CheckpointFolder folder_;
   Metadata made_with_;
   RunState state_;
-  Tensor kept_buffers_, best_weights_, best_buffers_;
+  Tensor best_weights_, best_buffers_;
 };
 
 }  // namespace

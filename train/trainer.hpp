@@ -24,8 +24,10 @@ struct FitData {
 struct FitOptions {
   int64_t epochs = 200;
   int64_t batch = 64;
-  /// Storage of activations and their gradients: kF32 or kBF16. Weights, statistics, logits, losses
-  /// and the optimiser's moments are f32 in both.
+  /// Storage of activations and their gradients: kF32, kBF16 or kF16. Weights, statistics, logits,
+  /// losses and the optimiser's moments are f32 in all. With kF16 the losses' gradients are scaled:
+  /// by 2^16 at first, half of that whenever a gradient overflows (the step is skipped), twice as
+  /// much after 2000 steps without.
   DType precision = DType::kF32;
   OptimizerOptions optimizer;
   Schedule schedule;
@@ -74,7 +76,8 @@ struct Callbacks {
   /// Before the epoch's checkpoint is written: a run that is killed in between and resumed reports
   /// this epoch again.
   std::function<void(const EpochReport&)> epoch;
-  /// Asked after every step. True: a checkpoint is written, then fit throws Error(kStopped).
+  /// Asked after every step. True: the steps that are under way end, a checkpoint is written, then
+  /// fit throws Error(kStopped).
   std::function<bool()> stop;
   /// One line for the user: resumed from where, a checkpoint that was damaged, what was not finite.
   std::function<void(const std::string&)> note;

@@ -30,12 +30,15 @@ struct Var {
   Tensor value;
   Lanes lanes;
   std::shared_ptr<Gradient> gradient;
+  Tensor copy = {};  ///< of a weight: its value in a 16-bit type, where one is kept (ParameterSet)
 
   const Shape& shape() const { return value.shape(); }
   /// The place for the next contribution to this value's gradient (memory is taken on the first).
   GradientSink sink(Stream& stream) const;
   /// The same value and the same gradient under another shape.
-  Var reshape(const Shape& shape) const { return {value.reshape(shape), lanes, gradient}; }
+  Var reshape(const Shape& shape) const {
+    return {value.reshape(shape), lanes, gradient, copy ? copy.reshape(shape) : Tensor()};
+  }
 };
 
 class Tape {
@@ -64,14 +67,17 @@ class Tape {
   /// Records a closure that starts a gradient (a loss).
   void record_loss(std::function<void()> closure);
 
-  /// Runs and drops all closures. weight: the factor that losses apply to their gradients.
-  void backward(float weight = 1);
+  /// Runs and drops all closures. weight and loss_scale: factors that losses apply to their
+  /// gradients.
+  void backward(float weight = 1, DeviceValue<float> loss_scale = 1.0f);
   float weight() const { return weight_; }
+  DeviceValue<float> loss_scale() const { return loss_scale_; }
 
  private:
   Stream& stream_;
   Mode mode_;
   float weight_ = 1;
+  DeviceValue<float> loss_scale_ = 1.0f;
   std::vector<std::function<void()>> closures_;
 };
 

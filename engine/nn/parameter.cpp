@@ -110,6 +110,26 @@ int64_t ParameterSet::count() const {
   return n;
 }
 
+void ParameterSet::keep_copy(Stream& stream, DType dtype) {
+  copy_ = Tensor::empty(stream, weights_.shape(), dtype);
+  int64_t at = 0;
+  for (Parameter& p : parameters_) {
+    p.var.copy = copy_.slice(at, p.spec.shape);
+    at += padded(p.spec.shape.size());
+  }
+  refresh_copy(stream);
+}
+
+void ParameterSet::refresh_copy(Stream& stream) {
+  if (copy_)
+    dispatch(stream, [&](auto& s) { kernels::cast(s, {.x = weights_.view(), .y = copy_.view()}); });
+}
+
+void ParameterSet::drop_copy() {
+  for (Parameter& p : parameters_) p.var.copy = {};
+  copy_ = {};
+}
+
 void ParameterSet::begin_gradients() {
   for (Parameter& p : parameters_)
     if (p.var.gradient) p.var.gradient->written = false;

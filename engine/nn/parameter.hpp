@@ -75,6 +75,13 @@ class ParameterSet {
   const Tensor& gradients() const { return gradients_; }  ///< the same places
   const Tensor& buffer_arena() const { return buffer_arena_; }
 
+  /// Keeps a copy of all weights in a 16-bit type (Var::copy) until drop_copy: the optimiser writes
+  /// both. Who changes weights otherwise calls refresh_copy.
+  void keep_copy(Stream& stream, DType dtype);
+  void refresh_copy(Stream& stream);
+  void drop_copy();
+  const Tensor& copy() const { return copy_; }  ///< the weights' places; empty: none is kept
+
   /// Before a step: the next gradient of every parameter overwrites.
   void begin_gradients();
   /// After backward: parameters that got none have gradient zero.
@@ -83,7 +90,7 @@ class ParameterSet {
  private:
   std::deque<Parameter> parameters_;
   std::deque<Buffer> buffers_;
-  Tensor weights_, gradients_, buffer_arena_;
+  Tensor weights_, gradients_, buffer_arena_, copy_;
 };
 
 /// The elements of a parameter or buffer in file order and back (host).

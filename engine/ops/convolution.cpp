@@ -23,17 +23,20 @@ Var convolution(Tape& tape, const Var& x, const Var& w, const Var& bias, int64_t
   if (!dispatch(stream, [&](auto& s) { return kernels::convolves(s, storage); }))
     return cast(tape, convolution(tape, cast(tape, x, DType::kF32), w, bias, stride, pad, relu),
                 storage);
-  const Var y = tape.result(Tensor::empty(stream, {g.n, g.oh(), g.ow(), g.o}, x.value.dtype()),
-                            x.lanes, x, w, bias);
+  const Var y =
+      tape.result(Tensor::empty(stream, {g.n, g.oh(), g.ow(), g.o}, storage), x.lanes, x, w, bias);
+  const Tensor w_copy = w.copy && w.copy.dtype() == storage ? w.copy : Tensor();
   dispatch(stream, [&](auto& s) {
     kernels::conv_forward(s, {.geometry = g,
                               .x = x.value.view(),
                               .w = w.value.view(),
+                              .w_copy = w_copy.view(),
                               .bias = bias.value.view(),
                               .y = y.value.view(),
                               .relu = relu});
   });
-  tape.record(y, [&stream, g, x, w, bias, mask = relu ? y.value : Tensor()](const Tensor& dresult) {
+  tape.record(y, [&stream, g, x, w, w_copy, bias,
+                  mask = relu ? y.value : Tensor()](const Tensor& dresult) {
     dispatch(stream, [&](auto& s) {
       const Tensor dy =
           mask ? Tensor::empty(stream, mask.shape(), dresult.dtype()) : dresult;  // of the sum
@@ -59,8 +62,11 @@ Var convolution(Tape& tape, const Var& x, const Var& w, const Var& bias, int64_t
       const GradientSink dx = x.sink(stream);
       const Tensor to =
           dx.accumulate ? Tensor::empty(stream, x.shape(), dx.value.dtype()) : dx.value;
-      kernels::conv_backward_data(
-          s, {.geometry = g, .dy = dy.view(), .w = w.value.view(), .dx = to.view()});
+      kernels::conv_backward_data(s, {.geometry = g,
+                                      .dy = dy.view(),
+                                      .w = w.value.view(),
+                                      .w_copy = w_copy.view(),
+                                      .dx = to.view()});
       if (dx.accumulate) kernels::add_to(s, {.x = to.view(), .y = dx.value.view()});
     });
   });

@@ -13,7 +13,7 @@ namespace passnorm::ops {
 
 /// Cross-correlation of x [N, H, W, C] with w [O, KH, KW, C], plus bias [O] when it has a value;
 /// or relu of it. Of a type that the device does not convolve, x is computed in f32 and the result
-/// stored in x's type.
+/// stored in x's type; of one that it does, a copy of w in that type is used where w has one.
 Var convolution(Tape& tape, const Var& x, const Var& w, const Var& bias, int64_t stride,
                 int64_t pad, bool relu = false);
 
@@ -60,8 +60,9 @@ struct LaneLosses {
 };
 
 /// Softmax cross-entropy of logits [lanes N, K] against labels [N] (i32), averaged in each lane and
-/// summed over lanes.
-LaneLosses cross_entropy(Tape& tape, const Var& logits, const Tensor& labels, float smoothing = 0);
+/// summed over lanes. to: where the results are written; empty: new memory.
+LaneLosses cross_entropy(Tape& tape, const Var& logits, const Tensor& labels, float smoothing = 0,
+                         const LaneLosses& to = {});
 
 /// One site of passport_read: its weight, the bias of a linear layer, and the digests.
 struct ReadSite {
@@ -97,8 +98,8 @@ struct SignLosses {
   Tensor matched;  ///< [sites] i32: scales whose sign is the bit's
 };
 /// The hinge that pushes raw scales to the signs of the bits. channels: C of each site; bits [sum
-/// C] of -1 and +1 (i8).
+/// C] of -1 and +1 (i8). to: as in cross_entropy.
 SignLosses sign_loss(Tape& tape, const Var& raw, const std::vector<int64_t>& channels,
-                     const Tensor& bits, const SignLossOptions& options);
+                     const Tensor& bits, const SignLossOptions& options, const SignLosses& to = {});
 
 }  // namespace passnorm::ops

@@ -119,7 +119,7 @@ Var gate(Tape& tape, const Var& raw, const std::vector<GateSite>& sites) {
 }
 
 SignLosses sign_loss(Tape& tape, const Var& raw, const std::vector<int64_t>& channels,
-                     const Tensor& bits, const SignLossOptions& o) {
+                     const Tensor& bits, const SignLossOptions& o, const SignLosses& to) {
   Stream& stream = tape.stream();
   std::vector<kernels::SignSite> list;
   int64_t channel = 0;
@@ -131,8 +131,11 @@ SignLosses sign_loss(Tape& tape, const Var& raw, const std::vector<int64_t>& cha
   PASSNORM_CHECK(bits.size() == channel && raw.value.size() == 2 * channel, "bits ", bits.shape(),
                  ", raw ", raw.shape());
   const auto n = static_cast<int64_t>(channels.size());
-  const SignLosses result{Tensor::empty(stream, {n}), Tensor::empty(stream, {n}, DType::kI32)};
-  const auto run = [&stream, list, raw, bits, result, o](std::span<float> draw, float weight) {
+  const SignLosses result =
+      to.loss ? to
+              : SignLosses{Tensor::empty(stream, {n}), Tensor::empty(stream, {n}, DType::kI32)};
+  const auto run = [&stream, list, raw, bits, result, o](std::span<float> draw, float weight,
+                                                         DeviceValue<float> loss_scale) {
     dispatch(stream, [&](auto& s) {
       kernels::sign_loss(s, {.sites = list,
                              .raw = raw.value.span(),
@@ -142,14 +145,15 @@ SignLosses sign_loss(Tape& tape, const Var& raw, const std::vector<int64_t>& cha
                              .loss = result.loss.span(),
                              .matched = result.matched.span<int32_t>(),
                              .draw = draw,
-                             .weight = weight});
+                             .weight = weight,
+                             .loss_scale = loss_scale});
     });
   };
-  run({}, 1);
+  run({}, 1, 1.0f);
   if (raw.gradient)
     tape.record_loss([&tape, &stream, raw, run] {
       sink_or_null(stream, raw);  // starts from zero where nothing was written yet
-      run(raw.gradient->value.span(), tape.weight());
+      run(raw.gradient->value.span(), tape.weight(), tape.loss_scale());
     });
   return result;
 }

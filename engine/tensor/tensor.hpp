@@ -36,6 +36,8 @@ class Tensor {
   /// Consecutive elements from `offset` on, sharing memory.
   Tensor slice(int64_t offset, const Shape& shape) const;
   Tensor reshape(const Shape& shape) const;
+  /// The same bytes as elements of another type of the same size.
+  Tensor bits_as(DType dtype) const;
 
   View view() const { return {data(), dtype_, size()}; }
   /// The elements as T, for kernels' span arguments.

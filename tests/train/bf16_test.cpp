@@ -111,9 +111,9 @@ TEST(Bf16, EvaluatesAsF32Does) {
 TEST(Bf16, OtherPrecisionsAreRefused) {
   Training run("none");
   FitOptions o = quick(1, 8);
-  o.precision = DType::kF16;
+  o.precision = DType::kF64;
   EXPECT_CONTAINS(test::refusal(Fault::kUsage, [&] { run.fit({train_set(16)}, o); }),
-                  "f32 or bf16");
+                  "f32, bf16 or f16");
 }
 
 }  // namespace

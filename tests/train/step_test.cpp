@@ -113,7 +113,8 @@ TEST(Step, AccumulatesOnRequestOnly) {
     const OpenPassport* open = n.model->sites().empty() ? nullptr : &n.open;
     const Tensor x = test::pictures(*n.model, 6), y = test::pictures(*n.model, 6, 2);
     const auto step = [&](const Tensor& images, bool accumulate) {
-      forward_backward(*n.model, open, images, labels(), n.model->training_lanes(), {}, accumulate);
+      forward_backward(*n.model, open, images, labels(), n.model->training_lanes(), {},
+                       {.accumulate = accumulate});
       return gradients(n);
     };
     const auto gx = step(x, false);
