@@ -142,4 +142,11 @@ struct NormBackward {
 void norm_backward(CpuStream& stream, const NormBackward& a);
 void norm_backward(CudaStream& stream, const NormBackward& a);
 
+/// Error(kBug) unless sizes fit; the functions above call these first.
+void check(const NormStatistics& a);
+void check(const NormUpdateRunning& a);
+void check(const NormRstd& a);
+void check(const NormApply& a);
+void check(const NormBackward& a);
+
 }  // namespace passnorm::kernels

@@ -127,17 +127,7 @@ HWY_EXPORT(apply);
 }  // namespace
 
 void norm_apply(CpuStream& stream, const NormApply& a) {
-  const NormGeometry& g = a.geometry;
-  PASSNORM_CHECK(a.lanes == 1 || a.lanes == 2, a.lanes, " lanes");
-  PASSNORM_CHECK(!a.fork || a.lanes == 2, "a fork has two lanes");
-  PASSNORM_CHECK(a.fork || a.lanes == 1 || g.blocks % 2 == 0, g.blocks,
-                 " blocks do not divide into two lanes");
-  PASSNORM_CHECK(a.x.size == g.x_size() && a.y.size == a.x.size * (a.fork ? 2 : 1), "x has ",
-                 a.x.size, " elements, y ", a.y.size, ", the geometry ", g.x_size());
-  PASSNORM_CHECK(!a.residual || a.residual.size == a.y.size ||
-                     (a.residual.size * 2 == a.y.size && (a.fork || g.blocks * g.rows % 2 == 0)),
-                 "residual has ", a.residual.size, " elements, y ", a.y.size);
-  for (int l = 0; l < a.lanes; ++l) check_lane(g, a.lane[static_cast<size_t>(l)]);
+  check(a);
   HWY_DYNAMIC_DISPATCH(apply)(stream, a);
 }
 

@@ -374,34 +374,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace passnorm::kernels {
 namespace {
-
 HWY_EXPORT(backward);
-
-void check(const NormBackward& a) {
-  const NormGeometry& g = a.geometry;
-  PASSNORM_CHECK(a.lanes == 1 || a.lanes == 2, a.lanes, " lanes");
-  PASSNORM_CHECK(!a.fork || a.lanes == 2, "a fork has two lanes");
-  PASSNORM_CHECK(a.fork || a.lanes == 1 || g.blocks % 2 == 0, g.blocks,
-                 " blocks do not divide into two lanes");
-  PASSNORM_CHECK(a.x.size == g.x_size() && a.dy.size == a.x.size * (a.fork ? 2 : 1) &&
-                     (!a.dx || a.dx.size == a.x.size),
-                 "x has ", a.x.size, " elements, dx ", a.dx.size, ", dy ", a.dy.size,
-                 ", the geometry ", g.x_size());
-  PASSNORM_CHECK(a.activation != NormActivation::kRelu || !a.has_residual || a.y.size == a.dy.size,
-                 "relu(u + residual) needs y; it has ", a.y.size, " elements, dy ", a.dy.size);
-  PASSNORM_CHECK(!a.dresidual || a.dresidual.size == a.dy.size ||
-                     (a.dresidual.size * 2 == a.dy.size && (a.fork || g.blocks * g.rows % 2 == 0)),
-                 "dresidual has ", a.dresidual.size, " elements, dy ", a.dy.size);
-  for (size_t l = 0; l < static_cast<size_t>(a.lanes); ++l) {
-    check_lane(g, a.lane[l]);
-    const auto channels = static_cast<size_t>(g.channels);
-    PASSNORM_CHECK((a.dscale[l].empty() || a.dscale[l].size() == channels) &&
-                       (a.dshift[l].empty() || a.dshift[l].size() == channels),
-                   "dscale [", a.dscale[l].size(), "] and dshift [", a.dshift[l].size(), "] of ",
-                   channels, " channels");
-  }
-}
-
 }  // namespace
 
 void norm_backward(CpuStream& stream, const NormBackward& a) {

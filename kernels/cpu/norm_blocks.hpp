@@ -80,7 +80,4 @@ void for_groups(const NormGeometry& g, int64_t first, int64_t last, F&& f) {
   }
 }
 
-/// Throws unless sizes and types of one lane fit.
-void check_lane(const NormGeometry& g, const NormLane& lane);
-
 }  // namespace passnorm::kernels

@@ -28,35 +28,19 @@ void spread_groups(const NormGeometry& g, const float* groups, float* channels) 
   for (int64_t i = 0; i < g.groups; ++i) std::fill_n(channels + i * width, width, groups[i]);
 }
 
-void check_lane(const NormGeometry& g, const NormLane& lane) {
-  const auto statistics = static_cast<size_t>(g.statistics()),
-             channels = static_cast<size_t>(g.channels);
-  PASSNORM_CHECK(lane.mean.size() == statistics && lane.rstd.size() == statistics, "mean [",
-                 lane.mean.size(), "] and rstd [", lane.rstd.size(), "] of ", statistics,
-                 " statistics");
-  PASSNORM_CHECK((lane.scale.empty() || lane.scale.size() == channels) &&
-                     (lane.shift.empty() || lane.shift.size() == channels),
-                 "scale [", lane.scale.size(), "] and shift [", lane.shift.size(), "] of ",
-                 channels, " channels");
-}
-
 void norm_update_running(CpuStream&, const NormUpdateRunning& a) {
-  const auto channels = static_cast<size_t>(a.channels);
-  PASSNORM_CHECK(a.mean.size() == channels && a.var.size() == channels &&
-                     a.running_mean.size() == channels && a.running_var.size() == channels,
-                 "running statistics of ", channels, " channels");
+  check(a);
   const double count = static_cast<double>(a.count);
   const auto unbiased = static_cast<float>(a.count > 1 ? count / (count - 1) : 1.0);
   const float keep = 1 - a.momentum;
-  for (size_t c = 0; c < channels; ++c) {
+  for (size_t c = 0; c < a.mean.size(); ++c) {
     a.running_mean[c] = keep * a.running_mean[c] + a.momentum * a.mean[c];
     a.running_var[c] = keep * a.running_var[c] + a.momentum * unbiased * a.var[c];
   }
 }
 
 void norm_rstd(CpuStream&, const NormRstd& a) {
-  PASSNORM_CHECK(a.var.size() == a.rstd.size(), "rstd [", a.rstd.size(), "] of var [", a.var.size(),
-                 "]");
+  check(a);
   for (size_t c = 0; c < a.var.size(); ++c) a.rstd[c] = 1 / std::sqrt(a.var[c] + a.eps);
 }
 

@@ -155,14 +155,7 @@ HWY_EXPORT(statistics);
 }  // namespace
 
 void norm_statistics(CpuStream& stream, const NormStatistics& a) {
-  const NormGeometry& g = a.geometry;
-  const auto count = static_cast<size_t>(g.statistics());
-  PASSNORM_CHECK(g.x_size() > 0 && a.x.size == g.x_size(), "x has ", a.x.size,
-                 " elements, the geometry ", g.x_size());
-  PASSNORM_CHECK(
-      a.mean.size() == count && a.rstd.size() == count && (a.var.empty() || a.var.size() == count),
-      "mean [", a.mean.size(), "], rstd [", a.rstd.size(), "] and var [", a.var.size(), "] of ",
-      count, " statistics");
+  check(a);
   HWY_DYNAMIC_DISPATCH(statistics)(stream, a);
 }
 
