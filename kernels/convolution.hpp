@@ -29,6 +29,10 @@ struct ConvGeometry {
   bool operator==(const ConvGeometry&) const = default;
 };
 
+/// What the functions below check first: sizes that agree. bias may be empty.
+void check_convolution(const ConvGeometry& g, const ConstView& x, const ConstView& w,
+                       const ConstView& bias, const ConstView& y);
+
 /// Whether this device multiplies activations of a type as they are; the functions below may refuse
 /// others with Error(kMachine).
 bool convolves(CpuStream& stream, DType dtype);

@@ -16,6 +16,8 @@ struct Gemm {
   bool transpose_b = false;
   bool accumulate = false;  ///< beta = 1, else 0
 };
+/// What both check first: sizes that agree.
+void check_gemm(const Gemm& a);
 void gemm(CpuStream& stream, const Gemm& a);
 void gemm(CudaStream& stream, const Gemm& a);
 

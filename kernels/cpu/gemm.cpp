@@ -37,10 +37,7 @@ std::unique_ptr<Plan> make_plan(const Gemm& a, const dnnl::engine& engine) {
 }  // namespace
 
 void gemm(CpuStream& stream, const Gemm& a) {
-  PASSNORM_CHECK(a.m > 0 && a.n > 0 && a.k > 0, "sizes ", a.m, " x ", a.n, " x ", a.k);
-  PASSNORM_CHECK(a.a.size == a.m * a.k, "a has ", a.a.size, " elements, not ", a.m * a.k);
-  PASSNORM_CHECK(a.b.size == a.k * a.n, "b has ", a.b.size, " elements, not ", a.k * a.n);
-  PASSNORM_CHECK(a.y.size == a.m * a.n, "y has ", a.y.size, " elements, not ", a.m * a.n);
+  check_gemm(a);
   const float* left = a.a.as<float>();
   const float* right = a.b.as<float>();
   float* y = a.y.as<float>();

@@ -1,0 +1,85 @@
+// cuDNN behind a CUDA stream: single convolutions, each with the fastest of several engines.
+#pragma once
+
+#include <cudnn_graph.h>
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "kernels/convolution.hpp"
+#include "kernels/cuda/plan_cache.hpp"
+#include "kernels/runtime/cuda_stream.hpp"
+
+namespace passnorm {
+
+/// For PASSNORM_CALL. What cuDNN says of its last error is one line of the message.
+void check_call(cudnnStatus_t status, const char* call, const char* file, int line);
+
+namespace kernels {
+
+/// One convolution as cuDNN is told of it: tensors are channels-last and packed, sums of products
+/// are f32. In f32 no engine is taken that rounds its inputs (TF32) or multiplies in another domain
+/// (Winograd, FFT). Engines that may give other bits in another run are not taken in any type.
+struct ConvProblem {
+  enum class Operation { kForward, kBackwardData, kBackwardWeight };
+  Operation operation = Operation::kForward;
+  ConvGeometry geometry;
+  DType type = DType::kF32;    ///< of the operands
+  DType result = DType::kF32;  ///< of y, dx or dw
+  bool bias = false;           ///< of y, [O] f32
+  bool relu = false;           ///< of y
+
+  std::string name() const;  ///< for messages
+  std::string key() const;   ///< in the plan cache
+};
+
+/// Device memory, aligned to 16 bytes.
+struct ConvOperands {
+  const void* first;   ///< x, dy or x
+  const void* second;  ///< w, w or dy
+  const float* bias;   ///< where the problem has one
+  void* result;        ///< y, dx or dw
+};
+
+struct ConvPlan {
+  std::shared_ptr<void> graph;
+  int64_t index = 0;        ///< of the engine among the graph's
+  int64_t workspace = 0;    ///< bytes
+  double milliseconds = 0;  ///< when it was chosen
+};
+
+class Cudnn {
+ public:
+  /// Opens the library: Error(kMachine) where that fails.
+  explicit Cudnn(CudaStream& stream);
+  ~Cudnn();
+  Cudnn(const Cudnn&) = delete;
+  Cudnn& operator=(const Cudnn&) = delete;
+
+  /// The problem's plan, or null where no engine offers it. At first use engines are timed with
+  /// these operands, whose result is overwritten, unless the plan cache knows the fastest; that
+  /// cannot be recorded (Error kBug).
+  const ConvPlan* plan(const ConvProblem& problem, const ConvOperands& operands);
+  /// The same; Error(kMachine) where no engine offers it.
+  const ConvPlan& require(const ConvProblem& problem, const ConvOperands& operands);
+  /// The plan's time, infinite where there is none. What the plan cache knows is not built, which
+  /// takes seconds for engines that are compiled then.
+  double milliseconds(const ConvProblem& problem, const ConvOperands& operands);
+  void run(const ConvPlan& plan, const ConvOperands& operands);
+
+ private:
+  struct Entry {
+    std::unique_ptr<ConvPlan> plan;
+    std::string why_none;
+  };
+  Entry make(const ConvProblem& problem, const ConvOperands& operands);
+
+  CudaStream& stream_;
+  cudnnHandle_t handle_ = nullptr;
+  PlanCache cache_;
+  std::map<std::string, Entry> plans_;
+};
+
+}  // namespace kernels
+}  // namespace passnorm
