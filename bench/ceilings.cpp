@@ -3,9 +3,13 @@
 #include <bit>
 #include <cstring>
 
+#include "bench/catalogue.hpp"
+#include "bench/device_timing.hpp"
 #include "bench/timing.hpp"
 #include "engine/io/text.hpp"
 #include "engine/tensor/tensor.hpp"
+#include "kernels/convolution.hpp"
+#include "kernels/gemm.hpp"
 #include "kernels/runtime/parallel.hpp"
 
 #if defined(__x86_64__)
@@ -97,6 +101,94 @@ size_t copy_footprint(double bytes) {
   return std::bit_ceil(static_cast<size_t>(std::max(bytes, kLeast)));
 }
 
+double copy_rate(CpuStream& stream, size_t footprint) {
+  const auto n = static_cast<int64_t>(footprint / 2);
+  const Tensor from = Tensor::zeros(stream, {n}, DType::kU8),
+               to = Tensor::zeros(stream, {n}, DType::kU8);
+  const auto source = from.span<uint8_t>();
+  const auto target = to.span<uint8_t>();
+  // Enough passes that a round takes a millisecond and more.
+  const int64_t passes = std::max<int64_t>(1, (int64_t{64} << 20) / n);
+  return best_rate(2.0 * static_cast<double>(n * passes), [&] {
+    parallel_for(stream, n, 4096, [&](int64_t begin, int64_t end) {
+      for (int64_t i = 0; i < passes; ++i)
+        std::memcpy(target.data() + begin, source.data() + begin, static_cast<size_t>(end - begin));
+    });
+  });
+}
+
+std::string arithmetic_name_on(const CpuStream&, DType dtype) {
+  return concat("multiply-add ", name_of(dtype));
+}
+
+double arithmetic_rate(CpuStream& stream, DType dtype) {
+  const RegisterLoop loop = register_loop(dtype);
+  if (!loop.run) return 0;
+  constexpr int64_t kLoops = 500'000;
+  const int64_t threads = stream.threads();
+  std::vector<float> results(static_cast<size_t>(threads));
+  const double rate = best_rate(loop.flops * static_cast<double>(kLoops * threads), [&] {
+    parallel_for(stream, threads, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) results[static_cast<size_t>(t)] = loop.run(kLoops);
+    });
+  });
+  volatile float sink = results.front();
+  static_cast<void>(sink);
+  return rate;
+}
+
+#if PASSNORM_WITH_CUDA
+constexpr double kSeconds = 0.02;  // of each round
+
+double best_device_rate(CudaStream& stream, double work, const std::function<void()>& f) {
+  return work / std::ranges::min(time_on_device(stream, f, kSeconds, kRounds).seconds);
+}
+
+double copy_rate(CudaStream& stream, size_t footprint) {
+  const size_t half = footprint / 2;
+  const int64_t sets = sets_beyond_cache(stream, static_cast<double>(footprint));
+  const Tensor from = operand(stream, sets * static_cast<int64_t>(half / sizeof(float))),
+               to = result(stream, from.size());
+  return best_device_rate(stream, static_cast<double>(footprint) * static_cast<double>(sets), [&] {
+    for (int64_t i = 0; i < sets; ++i) {
+      const auto at = static_cast<size_t>(i) * half / sizeof(float);
+      stream.copy_on_device(to.span().data() + at, from.span().data() + at, half);
+    }
+  });
+}
+
+/// A product that fills the GPU; the emulator, which has a few multiprocessors, is not asked for
+/// more than it can do in a moment.
+int64_t matmul_side(const CudaStream& stream) { return stream.multiprocessors() < 16 ? 128 : 8192; }
+
+std::string arithmetic_name_on(const CudaStream& stream, DType dtype) {
+  return concat("matmul ", name_of(dtype), " ", matmul_side(stream));
+}
+
+/// f32 by the matrix product's contract, 16-bit types as a convolution of one tap.
+double arithmetic_rate(CudaStream& stream, DType dtype) {
+  const int64_t n = matmul_side(stream);
+  const kernels::ConvGeometry g{.w = n, .c = n, .o = n};
+  const Tensor a = operand(stream, n * n, dtype), b = operand(stream, n * n, dtype),
+               y = result(stream, n * n, dtype);
+  const Tensor w = dtype == DType::kF32 ? b : operand(stream, n * n);
+  try {
+    return best_device_rate(stream, g.flops(), [&] {
+      if (dtype == DType::kF32)
+        kernels::gemm(stream,
+                      {.m = n, .n = n, .k = n, .a = a.view(), .b = b.view(), .y = y.view()});
+      else
+        kernels::conv_forward(
+            stream,
+            {.geometry = g, .x = a.view(), .w = w.view(), .w_copy = b.view(), .y = y.view()});
+    });
+  } catch (const Error& e) {
+    if (e.fault() != Fault::kMachine) throw;
+    return 0;
+  }
+}
+#endif
+
 }  // namespace
 
 std::string Ceilings::copy_name(double bytes) {
@@ -108,39 +200,31 @@ std::string Ceilings::copy_name(double bytes) {
 
 double Ceilings::copy(double bytes) {
   double& rate = measured_[copy_name(bytes)];
-  if (rate > 0) return rate;
-  const size_t half = copy_footprint(bytes) / 2;
-  const auto n = static_cast<int64_t>(half);
-  const Tensor from = Tensor::zeros(stream_, {n}, DType::kU8),
-               to = Tensor::zeros(stream_, {n}, DType::kU8);
-  const auto source = from.span<uint8_t>();
-  const auto target = to.span<uint8_t>();
-  // Enough passes that a round takes a millisecond and more.
-  const int64_t passes = std::max<int64_t>(1, (int64_t{64} << 20) / n);
-  return rate = best_rate(2.0 * static_cast<double>(n * passes), [&] {
-           parallel_for(stream_, n, 4096, [&](int64_t begin, int64_t end) {
-             for (int64_t i = 0; i < passes; ++i)
-               std::memcpy(target.data() + begin, source.data() + begin,
-                           static_cast<size_t>(end - begin));
-           });
-         });
+  if (rate == 0)
+    dispatch(stream_, [&](auto& stream) { rate = copy_rate(stream, copy_footprint(bytes)); });
+  return rate;
 }
 
-double Ceilings::multiply_add(DType dtype) {
-  double& rate = measured_[concat("multiply-add ", name_of(dtype))];
-  const RegisterLoop loop = register_loop(dtype);
-  if (rate > 0 || !loop.run) return rate;
-  constexpr int64_t kLoops = 500'000;
-  const int64_t threads = stream_.threads();
-  std::vector<float> results(static_cast<size_t>(threads));
-  rate = best_rate(loop.flops * static_cast<double>(kLoops * threads), [&] {
-    parallel_for(stream_, threads, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t t = begin; t < end; ++t) results[static_cast<size_t>(t)] = loop.run(kLoops);
-    });
-  });
-  volatile float sink = results.front();
-  static_cast<void>(sink);
+std::string Ceilings::arithmetic_name(DType dtype) const {
+  return dispatch(stream_, [&](auto& stream) { return arithmetic_name_on(stream, dtype); });
+}
+
+double Ceilings::arithmetic(DType dtype) {
+  double& rate = measured_[arithmetic_name(dtype)];
+  if (rate == 0) dispatch(stream_, [&](auto& stream) { rate = arithmetic_rate(stream, dtype); });
   return rate;
+}
+
+std::map<std::string, double> measure_ceilings(Stream& stream) {
+  const bool on_gpu = stream.device().kind == Device::Kind::kCuda;
+  Ceilings ceilings(stream);
+  constexpr double kLeast = 1 << 18;  // 256 KiB
+  const double most = on_gpu ? 0x1p30 : 0x1p28;
+  for (double bytes = kLeast; bytes <= most; bytes *= 4) ceilings.copy(bytes);
+  ceilings.arithmetic(DType::kF32);
+  ceilings.arithmetic(DType::kBF16);
+  if (on_gpu) ceilings.arithmetic(DType::kF16);
+  return ceilings.measured();
 }
 
 }  // namespace passnorm::bench

@@ -1,16 +1,28 @@
 #include "bench/inference.hpp"
 
-#include <functional>
 #include <optional>
 
 #include "bench/random_images.hpp"
+#include "bench/recorded.hpp"
 #include "bench/timing.hpp"
+#include "kernels/runtime/pinned.hpp"
 #include "models/export.hpp"
 
 namespace passnorm::bench {
 namespace {
 
-constexpr int64_t kWarmup = 2, kLeastRounds = 5;
+constexpr int64_t kWarmup = 5, kLeastRounds = 5;
+
+/// Of one run; on a GPU the device's time.
+double seconds_on(Stream& stream, Recorded& work) {
+  if (stream.device().kind == Device::Kind::kCpu) return seconds_of(work);
+  Event from(stream), to(stream);
+  from.record();
+  work();
+  to.record();
+  to.wait();
+  return 1e-3 * Event::milliseconds(from, to);
+}
 
 }  // namespace
 
@@ -27,27 +39,27 @@ std::vector<InferenceTimes> time_inference(const InferenceBench& o,
   }
   const bool has_public = owned->has_branch(Branch::kPublic);
 
-  const Tensor x = random_images(*plain, o.batch).x;
-  const auto forward = [&](Model& model, Branch branch) {
-    Tape tape(*stream, Tape::Mode::kForwardOnly);
-    Pass pass{.tape = tape, .mode = Mode::kEvaluate, .passport = open ? &*open : nullptr};
-    model.forward(pass, {x, Lanes::only(branch), nullptr}).value.to_host(*stream);
-  };
-
+  const Tensor x = random_images(*plain, o.batch, o.precision).x;
+  const bool copied = stream->device().kind == Device::Kind::kCuda && o.precision != DType::kF32;
   std::vector<InferenceTimes> times;
-  std::vector<std::function<void()>> work;
-  const auto add = [&](const char* name, std::function<void()> f) {
+  std::vector<std::unique_ptr<Recorded>> work;
+  const auto add = [&](const char* name, Model& model, Branch branch) {
+    if (copied && !model.parameters().copy()) model.parameters().keep_copy(*stream, o.precision);
     times.push_back({.name = name});
-    work.push_back(std::move(f));
+    work.push_back(std::make_unique<Recorded>(*stream, [&, branch] {
+      Tape tape(*stream, Tape::Mode::kForwardOnly);
+      Pass pass{.tape = tape, .mode = Mode::kEvaluate, .passport = open ? &*open : nullptr};
+      model.forward(pass, {x, Lanes::only(branch), nullptr});
+    }));
   };
-  add("plain", [&] { forward(*plain, Branch::kPublic); });
-  if (open && has_public) add("public", [&] { forward(*owned, Branch::kPublic); });
+  add("plain", *plain, Branch::kPublic);
+  if (open && has_public) add("public", *owned, Branch::kPublic);
   std::unique_ptr<Model> folded;
   if (o.norm == kernels::NormKind::kBatch) {
     folded = models::fold(*owned, has_public ? nullptr : &*passport);
-    add("folded", [&] { forward(*folded, Branch::kPublic); });
+    add("folded", *folded, Branch::kPublic);
   }
-  if (open) add("passport", [&] { forward(*owned, Branch::kPassport); });
+  if (open) add("passport", *owned, Branch::kPassport);
 
   double total = 0;
   for (int64_t round = -kWarmup;
@@ -55,7 +67,7 @@ std::vector<InferenceTimes> time_inference(const InferenceBench& o,
     for (size_t k = 0; k < work.size(); ++k) {
       // Nobody always runs behind the same one.
       const size_t i = (k + static_cast<size_t>(round + kWarmup)) % work.size();
-      const double seconds = seconds_of(work[i]);
+      const double seconds = seconds_on(*stream, *work[i]);
       if (round < 0) continue;
       times[i].seconds.push_back(seconds);
       total += seconds;

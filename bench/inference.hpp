@@ -14,8 +14,9 @@ struct InferenceBench {
   std::string sites = "last";
   kernels::NormKind norm = kernels::NormKind::kBatch;
   int64_t batch = 64;
-  double seconds = 10;  ///< of measuring, for all networks together; at least 5 rounds
-  int64_t rounds = 0;   ///< fixed; 0: as many as fit into `seconds`
+  DType precision = DType::kF32;  ///< storage of activations: kF32, kBF16 or kF16
+  double seconds = 10;            ///< of measuring, for all networks together; at least 5 rounds
+  int64_t rounds = 0;             ///< fixed; 0: as many as fit into `seconds`
 };
 
 /// One network's forward passes.

@@ -22,8 +22,10 @@ struct KernelTime {
   double least = 0, most = 0;
   double flops = 0;     ///< arithmetic of a call, or 0 where bytes are what counts
   double bytes = 0;     ///< least traffic of a call: each operand once
+  double moved = 0;     ///< traffic of all passes over the operands, where more than one is made
   std::string ceiling;  ///< of what `share` is a share; see Ceilings::measured
   double share = 0;     ///< rate over ceiling; 0: unknown. Winograd convolution exceeds 1.
+  double launches = 0;  ///< kernels and copies of a call on a GPU; 0: unknown
   std::string skipped;  ///< why it was not run, or empty
 };
 
@@ -32,11 +34,12 @@ struct KernelReport {
   std::map<std::string, double> ceilings;  ///< bytes/s and FLOP/s
 };
 
-/// Every kernel family on the shapes of bench/cases. Error(kUsage) for a filter that is no regular
-/// expression or finds nothing.
-KernelReport time_kernels(CpuStream& stream, const KernelBench& options);
+/// Every kernel family on the shapes of bench/cases. On a GPU the device's time, over so many sets
+/// of operands that none is found in the L2 cache; calls are replayed from a graph.
+/// Error(kUsage) for a filter that is no regular expression or finds nothing.
+KernelReport time_kernels(Stream& stream, const KernelBench& options);
 
 /// The names, without running them.
-std::vector<std::string> kernel_names(const KernelBench& options = {});
+std::vector<std::string> kernel_names(Device device, const KernelBench& options = {});
 
 }  // namespace passnorm::bench

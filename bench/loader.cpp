@@ -20,14 +20,12 @@ LoaderTimes time_loader(std::shared_ptr<Stream> stream, const LoaderBench& o) {
     ++at;
   };
   LoaderTimes times;
-  times.seconds = repeat(o.repetition, [&] { next({.pad = 4, .flip = true, .seed = 1}); });
+  times.seconds = repeat(*stream, o.repetition, [&] { next({.pad = 4, .flip = true, .seed = 1}); });
   times.median = median(times.seconds);
   times.images_per_second = static_cast<double>(o.batch) / times.median;
   times.bytes = static_cast<double>(o.batch * set.channels * set.h * set.w) * (1 + sizeof(float));
-  dispatch(*stream, [&](CpuStream& s) {
-    times.share = times.bytes / times.median / Ceilings(s).copy(times.bytes);
-  });
-  times.plain = median(repeat(o.repetition, [&] { next({}); }));
+  times.share = times.bytes / times.median / Ceilings(*stream).copy(times.bytes);
+  times.plain = median(repeat(*stream, o.repetition, [&] { next({}); }));
 
   const auto tiny =
       models::make("tiny", {.plan = PassportPlan::of("pan", "last")}, std::move(stream));

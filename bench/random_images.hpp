@@ -6,7 +6,7 @@
 namespace passnorm::bench {
 
 struct RandomImages {
-  Tensor x;       ///< [N, H, W, C] f32 or bf16, as the model takes them
+  Tensor x;       ///< [N, H, W, C] f32, bf16 or f16, as the model takes them
   Tensor labels;  ///< [N] i32
 };
 RandomImages random_images(const Model& model, int64_t batch, DType dtype = DType::kF32);

@@ -5,6 +5,7 @@
 
 #include "bench/ceilings.hpp"
 #include "bench/random_images.hpp"
+#include "bench/recorded.hpp"
 #include "train/optimizer.hpp"
 #include "train/step.hpp"
 
@@ -37,33 +38,44 @@ StepTimes time_steps(Model& model, const StepBench& o) {
   if (!model.sites().empty()) open = model.open(bench_passport(model));
   const OpenPassport* passport = open ? &*open : nullptr;
   const Lanes lanes = model.training_lanes();
-  train::Optimizer optimizer(stream, model.parameters(), {.lr = 1e-3f});
+  train::Optimizer optimizer(stream, model.parameters(), {});
+  // As the trainer keeps it: a GPU's convolutions read weights of their own type.
+  const bool copied = stream.device().kind == Device::Kind::kCuda && o.precision != DType::kF32;
+  if (copied) model.parameters().keep_copy(stream, o.precision);
+
+  const auto gradients = [&] {
+    return train::forward_backward(model, passport, images.x, images.labels, lanes, {});
+  };
+  const auto update = [&](std::span<const float> losses) {
+    optimizer.update({.lr = 1e-3f, .losses = {losses}});
+  };
+  Recorded step(stream, [&] { update(gradients().losses.loss.span()); });
 
   StepTimes times;
-  std::vector<double> forward, both, update;
-  times.seconds = repeat(o.repetition, [&] {
-    both.push_back(seconds_of(
-        [&] { train::forward_backward(model, passport, images.x, images.labels, lanes, {}); }));
-    update.push_back(seconds_of([&] { optimizer.step(1); }));
-  });
+  times.seconds = repeat(stream, o.repetition, [&] { step(); });
   times.median = median(times.seconds);
   times.images_per_second = static_cast<double>(o.batch) / times.median;
+  times.launches = step.launches();
   times.peak_bytes = stream.memory()->peak_bytes();
-  const auto timed = static_cast<ptrdiff_t>(times.seconds.size());
-  times.optimizer = median({update.end() - timed, update.end()});
   times.flops = convolution_flops(model, passport, images);
-  dispatch(stream, [&](CpuStream& s) {
-    const double ceiling = Ceilings(s).multiply_add(o.precision);
-    if (ceiling > 0) times.share = times.flops / times.median / ceiling;
-  });
+  Ceilings ceilings(stream);
+  times.ceiling = ceilings.arithmetic_name(o.precision);
+  if (const double ceiling = ceilings.arithmetic(o.precision); ceiling > 0)
+    times.share = times.flops / times.median / ceiling;
   if (o.stages) {
     Repetition again = o.repetition;
     again.seconds /= 3;
-    times.forward = median(repeat(again, [&] {
+    const auto time = [&](const std::function<void()>& work) {
+      Recorded recorded(stream, work);
+      return median(repeat(stream, again, [&] { recorded(); }));
+    };
+    times.forward = time([&] {
       train::forward_only(model, passport, images.x, images.labels, lanes, Mode::kTrain);
-    }));
-    times.backward = median({both.end() - timed, both.end()}) - times.forward;
+    });
+    times.backward = time([&] { gradients(); }) - times.forward;
+    times.optimizer = time([&] { update({}); });
   }
+  if (copied) model.parameters().drop_copy();
   return times;
 }
 

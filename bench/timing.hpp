@@ -7,6 +7,8 @@
 #include <functional>
 #include <vector>
 
+#include "kernels/runtime/stream.hpp"
+
 namespace passnorm::bench {
 
 /// Of an unordered list that is not empty; of an even number of values the mean of the middle two.
@@ -26,11 +28,12 @@ double seconds_of(F&& work) {
 
 /// Calls done, and the seconds of each timed one.
 struct Repetition {
-  int64_t warmup = 2;
-  int64_t count = 0;  ///< timed calls; 0: as many as fit into `seconds`, at least 5
+  int64_t warmup = 2;  ///< on a GPU at least 5: work settles before it is recorded
+  int64_t count = 0;   ///< timed calls; 0: as many as fit into `seconds`, at least 5
   double seconds = 10;
 };
-/// By Google Benchmark, which finds how many calls fill the time.
-std::vector<double> repeat(const Repetition& o, const std::function<void()>& work);
+/// On a CPU by Google Benchmark, which finds how many calls fill the time. On a GPU from event to
+/// event of a row of calls, so that the host may run ahead: what the device waits for it counts.
+std::vector<double> repeat(Stream& stream, const Repetition& o, const std::function<void()>& work);
 
 }  // namespace passnorm::bench

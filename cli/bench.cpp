@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <sys/resource.h>
 
+#include "bench/ceilings.hpp"
 #include "bench/inference.hpp"
 #include "bench/kernels.hpp"
 #include "bench/loader.hpp"
@@ -31,43 +32,58 @@ struct Shared {
   bool json = false;
   void add_to(OptionTable& options, const char* what) {
     options.number("seconds", seconds, what, 0, 3600);
+    add_to(options);
+  }
+  void add_to(OptionTable& options) {
     machine.add_to(options);
     options.call_flag("json", json, "one JSON document on stdout");
   }
 };
 
+void print_ceilings(const std::map<std::string, double>& ceilings) {
+  for (const auto& [name, rate] : ceilings)
+    fmt::print("ceiling {}: {:.1f} {}\n", name, 1e-9 * rate,
+               name.starts_with("copy") ? "GB/s" : "GFLOP/s");
+}
+
+DType precision_named(const std::string& name) {
+  return name == "bf16" ? DType::kBF16 : name == "f16" ? DType::kF16 : DType::kF32;
+}
+
 /// A network and what is made of it.
 struct Network {
   std::string model = "resnet18", scheme, norm = "batch", sites = "last";
   int64_t batch = 64;
+  std::string precision = "f32";
   void add_to(OptionTable& options) {
     options.text("model", model, "resnet18, resnet9, alexnet, tiny", "NAME");
     options.text("scheme", scheme, "none, deepipr-v1, deepipr-v2, pan, ...", "NAME");
     options.text("norm", norm, "batch, group, instance, layer", "KIND");
     options.text("sites", sites, "layers with a passport: last, all, or patterns", "LIST");
     options.integer("batch", batch, "images of a step", 1, 65536);
+    options.choice("precision", precision, {"f32", "bf16", "f16"},
+                   "of activations and their gradients");
   }
   Json json() const {
-    return {
-        {"model", model}, {"scheme", scheme}, {"norm", norm}, {"sites", sites}, {"batch", batch}};
+    return {{"model", model}, {"scheme", scheme}, {"norm", norm},
+            {"sites", sites}, {"batch", batch},   {"precision", precision}};
   }
 };
 
 struct Step : Shared {
   Network network{.scheme = "none"};
-  std::string precision = "f32";
   int64_t steps = 0;
   bool stages = false;
 };
 
 int run_step(const Step& o) {
   const Network& n = o.network;
+  const auto stream = o.machine.stream();
   const auto model = models::make(
-      n.model, {.norm = norm_kind(n.norm), .plan = PassportPlan::of(n.scheme, n.sites)},
-      o.machine.stream());
+      n.model, {.norm = norm_kind(n.norm), .plan = PassportPlan::of(n.scheme, n.sites)}, stream);
   const bench::StepTimes t =
       bench::time_steps(*model, {.batch = n.batch,
-                                 .precision = o.precision == "bf16" ? DType::kBF16 : DType::kF32,
+                                 .precision = precision_named(n.precision),
                                  .repetition = {.count = o.steps, .seconds = o.seconds},
                                  .stages = o.stages});
   const double peak = static_cast<double>(t.peak_bytes) / kMebi;
@@ -78,10 +94,12 @@ int run_step(const Step& o) {
                  {"steps", t.seconds.size()},
                  {"peak_mib", peak},
                  {"peak_resident_mib", peak_resident_mib()},
-                 {"precision", o.precision},
+                 {"device", o.machine.describe(*stream)},
+                 {"launches", t.launches},
                  {"flops", t.flops},
                  {"flops_per_second", t.flops / t.median},
-                 {"share_of_multiply_add", t.share > 0 ? Json(t.share) : Json(nullptr)},
+                 {"ceiling", t.ceiling},
+                 {"share", t.share > 0 ? Json(t.share) : Json(nullptr)},
                  {"parameters", model->parameters().count()}});
     if (o.stages)
       json["stages_milliseconds"] = {{"forward", 1e3 * t.forward},
@@ -95,12 +113,10 @@ int run_step(const Step& o) {
       "{} {} {} {} {} batch {}: {:.1f} images/s, {:.1f} ms a step (median of {}, {:.1f} to "
       "{:.1f}), "
       "{:.0f} MiB\n",
-      n.model, n.scheme, n.norm, n.sites, o.precision, n.batch, t.images_per_second, 1e3 * t.median,
+      n.model, n.scheme, n.norm, n.sites, n.precision, n.batch, t.images_per_second, 1e3 * t.median,
       t.seconds.size(), 1e3 * least, 1e3 * most, peak);
-  fmt::print(
-      "  convolutions {:.1f} GFLOP a step: {:.0f} GFLOP/s, {:.0f}% of the multiply-adds of "
-      "this machine\n",
-      1e-9 * t.flops, 1e-9 * t.flops / t.median, 100 * t.share);
+  fmt::print("  convolutions {:.1f} GFLOP a step: {:.0f} GFLOP/s, {:.0f}% of {}\n", 1e-9 * t.flops,
+             1e-9 * t.flops / t.median, 100 * t.share, t.ceiling);
   if (o.stages)
     fmt::print("  forward {:.1f} ms, backward {:.1f} ms, optimiser {:.1f} ms\n", 1e3 * t.forward,
                1e3 * t.backward, 1e3 * t.optimizer);
@@ -119,6 +135,7 @@ int run_inference(const Inference& o) {
                                             .sites = n.sites,
                                             .norm = norm_kind(n.norm),
                                             .batch = n.batch,
+                                            .precision = precision_named(n.precision),
                                             .seconds = o.seconds,
                                             .rounds = o.rounds},
                                            o.machine.stream());
@@ -166,6 +183,16 @@ int run_loader(const Loader& o) {
   return kYes;
 }
 
+int run_ceilings(const Shared& o) {
+  const auto stream = o.machine.stream();
+  const auto ceilings = bench::measure_ceilings(*stream);
+  if (o.json)
+    print_json({{"device", o.machine.describe(*stream)}, {"ceilings", ceilings}});
+  else
+    print_ceilings(ceilings);
+  return kYes;
+}
+
 struct Kernels : Shared {
   bench::KernelBench bench;
   bool list = false;
@@ -174,7 +201,8 @@ struct Kernels : Shared {
 int run_kernels(Kernels o) {
   o.bench.seconds = o.seconds;
   if (o.list) {
-    const std::vector<std::string> names = bench::kernel_names(o.bench);
+    const Device device = device_of(o.machine.device).value_or(Device::best());
+    const std::vector<std::string> names = bench::kernel_names(device, o.bench);
     if (o.json)
       print_json(names);
     else
@@ -182,8 +210,7 @@ int run_kernels(Kernels o) {
     return kYes;
   }
   const auto stream = o.machine.stream();
-  const bench::KernelReport report =
-      dispatch(*stream, [&](CpuStream& s) { return bench::time_kernels(s, o.bench); });
+  const bench::KernelReport report = bench::time_kernels(*stream, o.bench);
   if (o.json) {
     Json kernels = Json::array();
     for (const auto& k : report.kernels) {
@@ -199,10 +226,14 @@ int run_kernels(Kernels o) {
              {"ceiling", k.ceiling},
              {"share", k.share > 0 ? Json(k.share) : Json(nullptr)}});
         if (k.flops > 0) row.update({{"flops", k.flops}, {"flops_per_second", k.flops / k.median}});
+        if (k.moved > k.bytes) row["moved_bytes"] = k.moved;
+        if (k.launches > 0) row["launches"] = k.launches;
       }
       kernels.push_back(row);
     }
-    print_json({{"kernels", kernels}, {"ceilings", report.ceilings}});
+    print_json({{"device", o.machine.describe(*stream)},
+                {"kernels", kernels},
+                {"ceilings", report.ceilings}});
     return kYes;
   }
   fmt::print("{:<48} {:>10} {:>9} {:>9} {:>7}  of\n", "kernel", "ms", "GFLOP/s", "GB/s", "share");
@@ -216,9 +247,7 @@ int run_kernels(Kernels o) {
     fmt::print("{:<48} {:>10.4f} {:>9} {:>9.1f} {:>6.0f}%  {}\n", k.name, 1e3 * k.median,
                arithmetic, 1e-9 * k.bytes / k.median, 100 * k.share, k.ceiling);
   }
-  for (const auto& [name, rate] : report.ceilings)
-    fmt::print("ceiling {}: {:.1f} {}\n", name, 1e-9 * rate,
-               name.starts_with("copy") ? "GB/s" : "GFLOP/s");
+  print_ceilings(report.ceilings);
   return kYes;
 }
 
@@ -233,7 +262,6 @@ void add_bench(CLI::App& app, Action& action) {
   const auto s = std::make_shared<Step>();
   OptionTable of_step(*step);
   s->network.add_to(of_step);
-  of_step.choice("precision", s->precision, {"f32", "bf16"}, "of activations and their gradients");
   of_step.integer("steps", s->steps, "timed steps; 0: as many as fit into --seconds", 0, 1'000'000);
   of_step.call_flag("stages", s->stages, "also forward, backward and optimiser apart");
   s->add_to(of_step, "of measuring");
@@ -273,6 +301,14 @@ void add_bench(CLI::App& app, Action& action) {
   k->add_to(of_kernels, "of each repetition");
   kernels->footer("Example: passnorm bench kernels --filter '^norm/both' --threads 2");
   kernels->callback([k, &action] { action = [k] { return run_kernels(*k); }; });
+
+  CLI::App* ceilings = command->add_subcommand(
+      "ceilings", "What kernels are held against: copies by size, and the arithmetic");
+  const auto c = std::make_shared<Shared>();
+  OptionTable of_ceilings(*ceilings);
+  c->add_to(of_ceilings);
+  ceilings->footer("Example: passnorm bench ceilings --device cuda");
+  ceilings->callback([c, &action] { action = [c] { return run_ceilings(*c); }; });
 }
 
 }  // namespace passnorm::cli

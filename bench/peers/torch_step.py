@@ -4,8 +4,13 @@ side by side. Needs nothing but torch (1.13 or newer); any interpreter that has 
 
     torch_step.py step       whole training steps: two forward passes (public, then passport), joint loss, one backward, SGD
     torch_step.py norm       batch norm + scale + shift + ReLU, forward and backward
+    torch_step.py passport   what every site adds: its scale and shift from the keys, sign loss, and their backward
     torch_step.py inference  images a second without gradients
     torch_step.py check F... one step against tests/golden/F.json, in float64: exit 1 when the mathematics differ
+    torch_step.py serve      reads one JSON list of such arguments per line, answers each with one line; a work asked for again is
+                             not built (or compiled) again: for runs that alternate with another program
+
+On a GPU (--device cuda) times are from event to event on the device; norm walks over more memory than its L2 cache holds.
 
 A passport layer computes its scale as the mean over space of conv(key, W) with batch 1, in every passport forward; PAN's passes
 it through Linear(C, C/4), LeakyReLU, Linear(C/4, C). The sign loss is alpha sum max(0, margin - b g) + decay sum g^2.
@@ -28,6 +33,7 @@ import torch  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
+GradScaler = getattr(torch.amp, "GradScaler", torch.cuda.amp.GradScaler)
 SCHEMES = ["none", "deepipr-v1", "deepipr-v2", "pan"]
 LAST = {"alexnet": ["features.4", "features.5", "features.6"], "resnet9": ["layer4.*"], "resnet18": ["layer4.*"],
         "tiny": ["conv3", "conv4"]}
@@ -61,18 +67,20 @@ class ConvNorm(nn.Module):
         y = self.conv(x)
         if self.scheme == "none":
             return self.bn(y), None
-        if not passport:
-            raw, scale, shift = None, self.scale, self.bias
-        else:
-            raw = self.conv(self.skey).mean(dim=(0, 2, 3))
-            scale, shift = raw, self.conv(self.key).mean(dim=(0, 2, 3))
+        raw, scale, shift = self.read() if passport else (None, self.scale, self.bias)
         if self.scheme == "pan":
-            if passport:
-                scale, shift = self.fc(scale), self.fc(shift)
             y = (self.bn1 if passport else self.bn0)(y)
         else:
             y = self.bn(y)
         return y * scale.view(1, -1, 1, 1) + shift.view(1, -1, 1, 1), raw
+
+    def read(self):
+        """The passport's raw scale, and the scale and shift made of it."""
+        raw = self.conv(self.skey).mean(dim=(0, 2, 3))
+        scale, shift = raw, self.conv(self.key).mean(dim=(0, 2, 3))
+        if self.scheme == "pan":
+            scale, shift = self.fc(scale), self.fc(shift)
+        return raw, scale, shift
 
     def sign_loss(self, raw, alpha=0.1, margin=0.1, decay=1e-5):
         return alpha * F.relu(margin - self.b * raw).sum() + decay * raw.square().sum()
@@ -162,14 +170,16 @@ class Net(nn.Module):
         entropies, signs = [], 0
         for passport in self.branches():
             logits, sign = self(x, passport)
-            entropies.append(F.cross_entropy(logits.float() if logits.dtype == torch.bfloat16 else logits, labels))
+            entropies.append(F.cross_entropy(logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits, labels))
             signs = signs + sign
         return entropies, signs
 
 
-def sgd(parameters, lr, weight_decay):
+def sgd(parameters, lr, weight_decay, fused=True):
     make = partial(torch.optim.SGD, lr=lr, momentum=0.9, weight_decay=weight_decay)
     parameters = list(parameters)
+    if not fused:
+        return make(parameters)
     try:
         return make(parameters, fused=True)  # one pass over the parameters, where this version has it
     except (TypeError, RuntimeError):
@@ -180,12 +190,29 @@ def repeat(work, o):
     """Seconds of each timed call."""
     for _ in range(o.warmup):
         work()
+    run = on_device if o.device == "cuda" else on_host
     seconds, end = [], time.perf_counter() + o.seconds
     while len(seconds) < o.steps if o.steps else len(seconds) < 5 or time.perf_counter() < end:
-        start = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - start)
+        seconds += run(work, o)
     return seconds
+
+
+def on_host(work, o):
+    start = time.perf_counter()
+    work()
+    return [time.perf_counter() - start]
+
+
+def on_device(work, o):
+    """Of a row of calls, so that the host may run ahead; what the device waits for it counts."""
+    marks = [torch.cuda.Event(enable_timing=True) for _ in range((o.steps or 10) + 1)]
+    torch.cuda.synchronize()
+    marks[0].record()
+    for mark in marks[1:]:
+        work()
+        mark.record()
+    torch.cuda.synchronize()
+    return [a.elapsed_time(b) / 1e3 for a, b in zip(marks, marks[1:])]
 
 
 def summary(seconds, images=None):
@@ -205,8 +232,49 @@ def peak_resident_mib():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
+def allocated(o):
+    return torch.cuda.memory_allocated() if o.device == "cuda" else 0
+
+
+class Work:
+    """A call that is built once and timed as often as asked; what else this process keeps on the GPU does not count as its."""
+
+    def __init__(self, o, build):
+        self.resident_before, before = resident_mib(), allocated(o)
+        torch.manual_seed(1)
+        self.call, self.facts = build()
+        self.call()
+        self.kept = allocated(o) - before
+
+    def run(self, o):
+        others = allocated(o) - self.kept
+        if o.device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        seconds = repeat(self.call, o)
+        peak = {"peak_mib": (torch.cuda.max_memory_allocated() - others) / 2**20} if o.device == "cuda" else {}
+        return seconds, {**self.facts, **peak, "resident_before_mib": self.resident_before}
+
+
+WORKS = {}
+
+
+def work(o, name, build, *more):
+    """The work of these arguments in a memory layout; a server keeps the last ones."""
+    key = (name, *more, o.mode, o.model, o.scheme, o.sites, o.branch, o.batch, o.precision, o.compile, o.published)
+    if key not in WORKS:
+        while len(WORKS) >= 6:
+            del WORKS[next(iter(WORKS))]
+        WORKS[key] = Work(o, build)
+    return WORKS[key]
+
+
+def storage(precision):
+    return {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}[precision]
+
+
 def autocast(o):
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=o.bf16)
+    low = o.precision != "f32"
+    return torch.autocast(o.device, dtype=storage(o.precision) if low else torch.bfloat16, enabled=low)
 
 
 def layout(tensor, name):
@@ -214,7 +282,9 @@ def layout(tensor, name):
 
 
 def compiled(function, o):
-    return torch.compile(function) if o.compile else function
+    if not o.compile:
+        return function
+    return torch.compile(function, mode=None if o.compile == "default" else o.compile)
 
 
 def over_layouts(o, measure):
@@ -224,71 +294,126 @@ def over_layouts(o, measure):
     return min(results, key=lambda r: r["milliseconds"]["median"])
 
 
+def network_and_images(o, name):
+    net = layout(Net(o.model, o.scheme, o.sites), name).to(o.device)
+    x = layout(torch.rand(o.batch, 3, 32, 32) * 2 - 1, name).to(o.device)
+    return net, x
+
+
 def step(o):
-    def measure(name):
-        before = resident_mib()
-        torch.manual_seed(1)
-        net = layout(Net(o.model, o.scheme, o.sites), name)
-        x, labels = layout(torch.rand(o.batch, 3, 32, 32) * 2 - 1, name), torch.randint(0, 10, (o.batch,))
-        optimizer = sgd(net.parameters(), 1e-3, 5e-4)
+    def build(name):
+        net, x = network_and_images(o, name)
+        labels = torch.randint(0, 10, (o.batch,)).to(o.device)
+        optimizer = sgd(net.parameters(), 1e-3, 5e-4, fused=not o.published)
+        scaler = GradScaler(enabled=o.precision == "f16")
 
         def forward():
             with autocast(o):
                 entropies, signs = net.losses(x, labels)
-                return sum(entropies) + signs
+                return sum(entropies) + signs, [*entropies, signs]
 
-        loss = compiled(forward, o)  # both branches in one graph: the compiler sees all there is to share
+        losses = compiled(forward, o)  # both branches in one graph: the compiler sees all there is to share
 
-        def work():
+        def call():
             optimizer.zero_grad(set_to_none=True)
-            loss().backward()
-            optimizer.step()
+            total, parts = losses()
+            scaler.scale(total).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            if o.published:
+                [part.item() for part in parts]
 
-        result = summary(repeat(work, o), o.batch)
-        return {**result, "parameters": sum(p.numel() for p in net.parameters()), "resident_before_mib": before}
+        return call, {"parameters": sum(p.numel() for p in net.parameters())}
+
+    def measure(name):
+        seconds, facts = work(o, name, partial(build, name)).run(o)
+        return {**summary(seconds, o.batch), **facts}
 
     return over_layouts(o, measure)
 
 
 def inference(o):
-    def measure(name):
-        torch.manual_seed(1)
-        net = layout(Net(o.model, o.scheme, o.sites), name).eval()
-        x = layout(torch.rand(o.batch, 3, 32, 32) * 2 - 1, name)
+    def build(name):
+        net, x = network_and_images(o, name)
+        net.eval()
         passport = o.branch == "passport"
         run = compiled(lambda: net(x, passport)[0], o)
 
-        def work():
+        def call():
             with torch.no_grad(), autocast(o):
                 run()
 
-        return summary(repeat(work, o), o.batch)
+        return call, {}
+
+    def measure(name):
+        seconds, facts = work(o, name, partial(build, name)).run(o)
+        return {**summary(seconds, o.batch), **facts}
+
+    return over_layouts(o, measure)
+
+
+def passport(o):
+    def build(name):
+        net, _ = network_and_images(o, name)
+        sites = [layer for layer in net.layers.values() if layer.scheme != "none"]
+
+        def forward():
+            total = 0
+            for layer in sites:
+                raw, scale, shift = layer.read()
+                total = total + layer.sign_loss(raw) + scale.sum() + shift.sum()
+            return total
+
+        losses = compiled(forward, o)
+
+        def call():
+            net.zero_grad(set_to_none=True)
+            losses().backward()
+
+        return call, {"layers": len(sites)}
+
+    def measure(name):
+        seconds, facts = work(o, name, partial(build, name)).run(o)
+        return {**summary(seconds), **facts}
 
     return over_layouts(o, measure)
 
 
 def norm(o):
-    def one(shape, name):
-        torch.manual_seed(1)
-        dtype = torch.bfloat16 if o.bf16 else torch.float32
-        x = layout(torch.rand(shape) * 2 - 1, name).to(dtype).requires_grad_()
-        dy = layout(torch.rand(shape) * 2 - 1, name).to(dtype)
-        scale, shift = torch.rand(shape[1]).requires_grad_(), torch.rand(shape[1]).requires_grad_()
-        mean, var = torch.zeros(shape[1]), torch.ones(shape[1])
+    def build(shape, name):
+        dtype = storage(o.precision)
+        scale, shift = torch.rand(shape[1]).to(o.device).requires_grad_(), torch.rand(shape[1]).to(o.device).requires_grad_()
+        mean, var = torch.zeros(shape[1], device=o.device), torch.ones(shape[1], device=o.device)
 
-        def forward():
+        def tensor():
+            return layout(torch.rand(shape) * 2 - 1, name).to(o.device, dtype)
+
+        # On a GPU so many that every one has left the L2 cache when its turn comes again.
+        cache = getattr(torch.cuda.get_device_properties(0), "L2_cache_size", 64 << 20) if o.device == "cuda" else 0
+        bytes_each = 2 * math.prod(shape) * dtype.itemsize if cache else 1
+        pairs = [(tensor().requires_grad_(), tensor()) for _ in range(1 + 2 * cache // bytes_each)]
+
+        def forward(x):
             y = F.batch_norm(x, mean, var, training=True)
             return F.relu(y * scale.view(1, -1, 1, 1).to(dtype) + shift.view(1, -1, 1, 1).to(dtype))
 
         apply = compiled(forward, o)
+        turn = 0
 
-        def work():
+        def call():
+            nonlocal turn
+            x, dy = pairs[turn % len(pairs)]
+            turn += 1
             x.grad = scale.grad = shift.grad = None
-            apply().backward(dy)
+            apply(x).backward(dy)
 
-        return summary(repeat(work, o))
+        return call, {"buffers": len(pairs)}
 
-    shapes = [tuple(map(int, o.shape.split(",")))] if o.shape else NORM_SHAPES
+    def one(shape, name):
+        seconds, facts = work(o, name, partial(build, shape, name), shape).run(o)
+        return {**summary(seconds), **facts}
+
+    shapes = [tuple(map(int, o.shape.split(",")))] if o.shape else [(o.batch, *s[1:]) for s in NORM_SHAPES]
     return {"shapes": [{"shape": list(s), **over_layouts(o, partial(one, s))} for s in shapes]}
 
 
@@ -354,9 +479,21 @@ def check(o):
     sys.exit(1 if failed else 0)
 
 
-def main():
+def serve(o):
+    for line in sys.stdin:
+        try:
+            answer = run(parse(json.loads(line)))
+        except (Exception, SystemExit) as e:  # noqa: BLE001: the next question may be answered
+            answer = {"error": f"{type(e).__name__}: {' '.join(str(e).split())}"[:500]}
+        print(json.dumps(answer), flush=True)
+
+
+MODES = {"step": step, "norm": norm, "passport": passport, "inference": inference}
+
+
+def parse(arguments):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("mode", choices=["step", "norm", "inference", "check"])
+    parser.add_argument("mode", choices=[*MODES, "check", "serve"])
     parser.add_argument("golden", nargs="*", help="files of tests/golden, for check")
     parser.add_argument("--model", choices=sorted(LAST), default="resnet18")
     parser.add_argument("--scheme", choices=SCHEMES, default="none")
@@ -364,23 +501,46 @@ def main():
     parser.add_argument("--branch", choices=["public", "passport"], default="public", help="inference")
     parser.add_argument("--shape", help="norm: N,C,H,W; default: the four of a ResNet-18")
     parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=0, help="timed; 0: as many as fit into --seconds, at least 5")
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--warmup", type=int, default=2)
     parser.add_argument("--memory-format", choices=["nchw", "channels_last", "best"], default="best")
-    parser.add_argument("--bf16", action="store_true", help="torch.autocast to bfloat16 (norm: bfloat16 tensors)")
-    parser.add_argument("--compile", action="store_true", help="torch.compile, PyTorch 2")
+    parser.add_argument("--precision", choices=["f32", "bf16", "f16"], default="f32",
+                        help="of torch.autocast (norm: of the tensors); f16 scales the loss")
+    parser.add_argument("--compile", nargs="?", const="default", metavar="MODE", help="torch.compile, PyTorch 2")
+    parser.add_argument("--published", action="store_true",
+                        help="step: as the published trainers do, which read every loss after each step; the optimiser is not fused")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
-    o = parser.parse_args()
+    return parser.parse_args(arguments)
+
+
+def run(o):
+    if o.device == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError("this PyTorch finds no GPU")
     torch.set_num_threads(o.threads)
-    if o.mode == "check":
-        check(o)
-    result = {"step": step, "norm": norm, "inference": inference}[o.mode](o)
-    result.update(mode=o.mode, torch=torch.__version__, threads=torch.get_num_threads(), bf16=o.bf16, compile=o.compile,
-                  batch=o.batch, peak_resident_mib=peak_resident_mib())
+    torch.backends.cudnn.benchmark = True
+    result = MODES[o.mode](o)
+    result.update(mode=o.mode, torch=torch.__version__, device=o.device, threads=torch.get_num_threads(), precision=o.precision,
+                  compile=o.compile, published=o.published, batch=o.batch, peak_resident_mib=peak_resident_mib())
+    if o.device == "cuda":
+        result.update(cuda=torch.version.cuda, cudnn=torch.backends.cudnn.version(), gpu=torch.cuda.get_device_name(),
+                      tf32={"convolution": torch.backends.cudnn.allow_tf32, "matmul": torch.backends.cuda.matmul.allow_tf32})
     if o.mode != "norm":
         result.update(model=o.model, scheme=o.scheme, sites=o.sites)
+    return result
+
+
+def main():
+    o = parse(sys.argv[1:])
+    if o.mode in ("check", "serve"):
+        {"check": check, "serve": serve}[o.mode](o)
+        return
+    try:
+        result = run(o)
+    except RuntimeError as e:
+        sys.exit(f"torch_step.py: {e}")
     if o.json:
         print(json.dumps(result))
         return
@@ -388,8 +548,9 @@ def main():
         t = row["milliseconds"]
         what = "x".join(map(str, row["shape"])) if "shape" in row else f"{o.model} {o.scheme} {o.sites} batch {o.batch}"
         speed = f"{row['images_per_second']:.1f} images/s, " if "images_per_second" in row else ""
+        memory = row.get("peak_mib", result["peak_resident_mib"])
         print(f"PyTorch {torch.__version__} {row['memory_format']} {what}: {speed}{t['median']:.3f} ms "
-              f"(median of {row['steps']}, {t['least']:.3f} to {t['most']:.3f}), {result['peak_resident_mib']:.0f} MiB")
+              f"(median of {row['steps']}, {t['least']:.3f} to {t['most']:.3f}), {memory:.0f} MiB")
 
 
 if __name__ == "__main__":

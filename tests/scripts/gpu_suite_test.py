@@ -1,0 +1,277 @@
+"""scripts/gpu_suite and scripts/results: from end to end on stand-ins for every program, and, given a build folder, the dry run.
+
+usage: gpu_suite_test.py ROOT [BUILD]
+"""
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+ROOT = Path(sys.argv.pop(1)).resolve()
+BUILD = Path(sys.argv.pop(1)).resolve() if len(sys.argv) > 1 and not sys.argv[1].startswith("-") and Path(sys.argv[1]).is_dir() else None
+PARTS = ["facts", "ceilings", "tests", "equal", "repeat", "sanitizers", "kernels", "steps", "training"]
+
+# The program: answers from its arguments; files in the folder `faults` make a command fail or hang.
+PROGRAM = """#!{python}
+import json, os, pathlib, sys, time
+a, box = sys.argv[1:], pathlib.Path({box!r})
+with open(box / "calls", "a") as f: f.write(" ".join(a) + "\\n")
+def option(name, default=None): return a[a.index(name) + 1] if name in a else default
+what = a[1] if a[0] == "bench" else a[0]
+if (box / "faults/no_gpu").exists() and option("--device") == "cuda":
+    sys.exit(print("passnorm: no NVIDIA driver is installed", file=sys.stderr) or 4)
+if (box / "faults" / what).exists(): sys.exit(print("passnorm: " + what + " is broken", file=sys.stderr) or 70)
+if (box / "faults" / (what + "_hangs")).exists() and "2048" not in a: time.sleep(60)
+ms = lambda t: {{"median": t, "least": t, "most": t}}
+if what == "doctor": print(json.dumps({{"checks": [{{"name": "program", "value": "passnorm 0.1.0, commit abcdef012345, GNU"}}]}}))
+if what == "ceilings": print(json.dumps({{"ceilings": {{"copy 1 MiB": 2e12, "copy 1024 MiB": 3e12, "matmul bf16 8192": 7.5e14}}}}))
+if what == "kernels":
+    copy = {{"ceiling": "copy 1024 MiB", "bytes": 100}}
+    print(json.dumps({{"kernels": [
+        {{"name": "norm/both/resnet_layer1/bf16", "milliseconds": ms(0.1), "share": 0.5, "moved_bytes": 160, **copy}},
+        {{"name": "passport/all_pan/resnet18/f32", "milliseconds": ms(0.02), "share": 0.4, "launches": 5, **copy}},
+        {{"name": "conv/forward/x/f16", "skipped": "not here"}}]}}))
+if what == "step":
+    t = {{"bf16": 2.0, "f16": 1.5, "f32": 5.0}}[option("--precision")]
+    print(json.dumps({{"milliseconds": ms(t), "ceiling": "matmul bf16 8192", "share": 0.3, "launches": 150, "peak_mib": 900}}))
+if what == "train":
+    out = pathlib.Path(option("--out"))
+    out.mkdir(parents=True)
+    drift = 1.5 if (box / "faults/drift").exists() and option("--device") == "cuda" else 1
+    noise = str(time.time()) if (box / "faults/noise").exists() else ""
+    (out / "model.safetensors").write_text("model" + noise)
+    (out / "owner.passport").write_text("passport")
+    (out / "config.toml").write_text("lr = 1")
+    for i in range(2):
+        line = {{"epoch": i + 1, "seconds": 2.5, "loss": {{"public": drift * (2 - i), "passport": 3 - i}},
+                "test_accuracy": {{"public": 0.85 + 0.1 * i, "passport": 0.8}}}}
+        with open(out / "metrics.jsonl", "a") as f: f.write(json.dumps(line) + "\\n")
+"""
+
+GTEST = """#!{python}
+import json, pathlib, sys
+box = pathlib.Path({box!r})
+report = next(x for x in sys.argv if x.startswith("--gtest_output=json:"))[20:]
+with open(box / "calls", "a") as f: f.write("kernels_cuda_test " + " ".join(sys.argv[1:]) + "\\n")
+broken = (box / "faults/tests").exists()
+tests = [{{"name": "Right", "result": "COMPLETED"}}, {{"name": "Wrong", "result": "COMPLETED", **({{"failures": [1]}} if broken else {{}})}},
+         {{"name": "Other", "result": "SKIPPED"}}]
+pathlib.Path(report).write_text(json.dumps({{"testsuites": [{{"name": "Norm", "testsuite": tests}}]}}))
+sys.exit(broken)
+"""
+
+SANITIZER = """#!/bin/sh
+echo "compute-sanitizer $*" >>{box}/calls
+while [ "${{1#-}}" != "$1" ]; do shift 2; done
+"$@" && echo '========= ERROR SUMMARY: 0 errors'
+"""
+
+# An interpreter that seems to have torch, and whose torch_step.py answers at once.
+PYTHON = """#!{python}
+import json, os, sys
+if "serve" in sys.argv:
+    for line in sys.stdin:
+        a = json.loads(line)
+        t = {{"--published": 20.0, "bf16": 6.0, "f16": 3.0}}
+        time = 8.0 if "--compile" in a else next((t[k] for k in t if k in a), 0.4)
+        answer = {{"milliseconds": {{"median": time}}, "peak_mib": 1800}}
+        print(json.dumps({{"error": "broken"}} if "alexnet" in a else {{"shapes": [answer]}} if a[0] == "norm" else answer), flush=True)
+elif "cuda.is_available" not in " ".join(sys.argv):
+    if "site" in sys.argv[-1]: print(json.dumps([{box!r} + "/site-packages"]))
+    else: print(json.dumps({{"torch": "9.9", "cuda": "13.0", "cudnn": 91900}}))
+"""
+
+
+class StandIns(unittest.TestCase):
+    def setUp(self):
+        self.box = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.box)
+        self.tree, self.out, self.binaries = self.box / "tree", self.box / "out", self.box / "binaries"
+        for script in ("gpu_suite", "results"):
+            self.write(self.tree / "scripts" / script, (ROOT / "scripts" / script).read_text())
+        self.put(self.binaries / "passnorm", PROGRAM)
+        self.put(self.binaries / "kernels_cuda_test", GTEST)
+        self.put(self.box / "bin/python9", PYTHON)
+        self.put(self.box / "bin/compute-sanitizer", SANITIZER)
+        self.write(self.box / "bin/nvidia-smi", "#!/bin/sh\necho 'NVIDIA H999, 580.1, 81559 MiB, 1980 MHz, 2619 MHz, 700 W, 9.0'\n")
+        (self.box / "site-packages/nvidia/cudnn/lib").mkdir(parents=True)
+        (self.box / "data/cifar10").mkdir(parents=True)
+
+    def write(self, file, text):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        file.chmod(file.stat().st_mode | stat.S_IXUSR)
+
+    def put(self, file, text):
+        self.write(file, text.format(python=sys.executable, box=str(self.box)))
+
+    def fault(self, name):
+        self.write(self.box / "faults" / name, "")
+
+    def run_script(self, name, *arguments):
+        return subprocess.run([sys.executable, "-B", self.tree / "scripts" / name, *map(str, arguments)], capture_output=True, text=True,
+                              env={"PATH": f"{self.box}/bin:{os.environ['PATH']}", "TORCH_PYTHON": str(self.box / "bin/python9"),
+                                   "PASSNORM_DATA": str(self.box / "data")})
+
+    def suite(self, *arguments):
+        return self.run_script("gpu_suite", self.out, "--binaries", self.binaries, *arguments)
+
+    def part(self, name):
+        return json.loads((self.out / f"{name}.json").read_text())
+
+    def record(self):
+        (file,) = self.out.glob("gpu-*.json")
+        return file, json.loads(file.read_text())
+
+    def calls(self):
+        return (self.box / "calls").read_text().splitlines()
+
+    def test_whole_run(self):
+        done = self.suite()
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertEqual({name: self.part(name)["outcome"] for name in PARTS}, dict.fromkeys(PARTS, "passed"))
+        self.assertEqual([line.split()[0] for line in done.stdout.splitlines()], PARTS)
+        file, record = self.record()
+        self.assertRegex(file.name, r"^gpu-nvidia-h999-20\d\d-\d\d-\d\d\.json$")
+        self.assertEqual((record["device"], record["driver"], record["commit"], record["torch"]),
+                         ("NVIDIA H999", "580.1", "abcdef012345", "9.9"))
+        self.assertEqual(record["ceilings"]["copy 1024 MiB"], 3e12)
+        rows = {row["name"]: row for row in record["rows"]}
+        norm = rows["norm/both/resnet_layer1/bf16 batch 64"]
+        self.assertEqual((norm["share"], norm["moved_share"], norm["peers"]["eager"]["ratio"]), (0.5, 0.8, 60))
+        self.assertEqual(rows["passport/all_pan/resnet18/f32"]["launches"], 5)
+        step = rows["step resnet18 deepipr-v2 last bf16 batch 64"]
+        self.assertEqual({label: peer["ratio"] for label, peer in step["peers"].items()},
+                         {"as published": 10, "channels_last AMP bf16": 3, "channels_last AMP f16": 1.5, "compiled AMP bf16": 4})
+        self.assertNotIn("compiled AMP bf16", rows["step resnet18 pan all bf16 batch 512"]["peers"])
+        self.assertEqual(rows["step alexnet none bf16 batch 512"]["peers"], {})
+        training = rows["train resnet18 pan, 2 epochs of CIFAR-10"]
+        self.assertEqual(self.part("training")["seconds_to"], {"80%": 2.5, "90%": 5.0, "93%": 5.0, "94%": 5.0})
+        self.assertEqual(training["milliseconds"], 5000)
+        self.assertIn("| tests | passed |", (self.out / "summary.md").read_text())
+
+    def test_ours_and_torch_alternate(self):
+        self.suite("--parts", "steps")
+        log = (self.out / "suite.log").read_text()
+        turns = [line.split("] ")[1].split()[0].split("/")[-1] for line in log.splitlines()
+                 if ("bench step" in line or "] torch step" in line) and "deepipr-v2" in line and "resnet18" in line and "--batch 64" in line]
+        self.assertEqual(turns, (["passnorm"] * 3 + ["torch"] * 4) * 2)
+
+    def test_finds_libraries_in_wheels_and_sanitizes(self):
+        self.suite("--parts", "facts|sanitizers")
+        self.assertIn(f"{self.box}/site-packages/nvidia/cudnn/lib", self.part("facts")["libraries"].split(":"))
+        tools = [line for line in self.calls() if line.startswith("compute-sanitizer")]
+        self.assertEqual([line.split()[2] for line in tools], ["memcheck", "racecheck"])
+        self.assertEqual(self.part("sanitizers")["memcheck"]["summary"], "0 errors")
+
+    def test_a_part_that_fails_does_not_stop_the_next(self):
+        for fault in ("ceilings", "tests", "drift", "noise"):
+            self.fault(fault)
+        done = self.suite("--parts", "ceilings|tests|equal|repeat|training")
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual({name: self.part(name)["outcome"] for name in ("ceilings", "tests", "equal", "repeat", "training")},
+                         {"ceilings": "failed", "tests": "failed", "equal": "failed", "repeat": "failed", "training": "passed"})
+        self.assertIn("exit 70: passnorm: ceilings is broken", self.part("ceilings")["found"])
+        self.assertEqual(self.part("tests")["found"], "1 of 2 tests passed; Norm.Wrong")
+        self.assertEqual(self.part("equal")["largest_relative_difference"], 0.5)
+        self.assertIn("| equal | FAILED |", (self.out / "summary.md").read_text())
+
+    def test_time_is_kept(self):
+        self.fault("train_hangs")
+        done = self.suite("--parts", "equal|repeat|kernels", "--minutes", "0.05")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("was killed after", self.part("equal")["found"])
+        self.assertEqual([(self.part(name)["outcome"], self.part(name)["found"]) for name in ("repeat", "kernels")],
+                         [("skipped", "no time left")] * 2)
+
+    def test_without_a_gpu(self):
+        self.fault("no_gpu")
+        done = self.suite()
+        self.assertEqual((done.returncode, done.stdout), (4, ""))
+        self.assertEqual(done.stderr, "scripts/gpu_suite: passnorm: no NVIDIA driver is installed; --dry runs every part without a GPU\n")
+        done = self.suite("--dry")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertTrue(all("--device cpu" in call for call in self.calls() if call.startswith(("train", "bench step"))))
+        self.assertEqual((self.part("sanitizers")["outcome"], self.part("sanitizers")["found"]), ("skipped", "no GPU"))
+
+    def test_usage(self):
+        self.assertEqual(self.run_script("gpu_suite").returncode, 2)
+        done = self.run_script("gpu_suite", self.out, "--binaries", self.box)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("passnorm is not there", done.stderr)
+
+    def test_packs_programs_with_their_libraries(self):
+        if not BUILD:
+            self.skipTest("no build folder")
+        build = self.box / "build"
+        build.mkdir()
+        shutil.copy2(BUILD / "passnorm", build)
+        shutil.copy2(BUILD / "passnorm", build / "some_test")
+        done = self.run_script("gpu_suite", "--pack", self.box / "pack", "--binaries", build)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        names = {f.name for f in (self.box / "pack/lib").iterdir()}
+        self.assertTrue(any(name.startswith("libdnnl.so") for name in names), names)
+        self.assertFalse(any(name.startswith(("libc.so", "ld-linux")) for name in names), names)
+        version = subprocess.run([self.box / "pack/some_test", "--version"], capture_output=True, text=True,
+                                 env={"LD_LIBRARY_PATH": str(self.box / "pack/lib")})
+        self.assertRegex(version.stdout, "^passnorm ")
+
+    # --- scripts/results
+
+    def test_results(self):
+        self.assertEqual(self.run_script("results").stdout, "no GPU run is committed yet\n")
+        self.suite()
+        file, record = self.record()
+        done = self.run_script("results", "--add", file)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        table = self.run_script("results").stdout
+        self.assertIn("**NVIDIA H999**", table)
+        self.assertIn("copy 1024 MiB 3000 GB/s, matmul bf16 8192 750 TFLOP/s", table)
+        self.assertIn("| norm/both/resnet_layer1/bf16 batch 64 | 0.10 ms | 50%, 80% of bytes moved | **60.00** eager (6.00 ms) |", table)
+        self.assertIn("| step resnet18 deepipr-v2 last f16 batch 64 | 1.50 ms | 30% | **13.33** as published (20.00 ms), ", table)
+        self.assertIn("| train resnet18 pan, 2 epochs of CIFAR-10: public 95.00%, passport 80.00% | 5000 ms | - | - |", table)
+        older = self.tree / "bench/results/gpu-nvidia-h999-2001-01-01.json"
+        older.write_text(json.dumps({**record, "date": "2001-01-01"}))
+        self.assertEqual(self.run_script("results").stdout, table)
+
+    def test_results_refuses_what_is_no_measurement(self):
+        self.suite("--parts", "facts|ceilings|kernels")
+        file, record = self.record()
+        for wrong, why in (({"dry": True}, "a dry run measures nothing"), ({"format": "x"}, "not a passnorm.gpu/1 document"),
+                           ({"rows": []}, "without rows"), ({"rows": [{"name": "a", "kind": "step", "milliseconds": 0}]}, "no measurement")):
+            file.write_text(json.dumps({**record, **wrong}))
+            done = self.run_script("results", "--add", file)
+            self.assertEqual((done.returncode, why in done.stderr), (2, True), done.stderr)
+        self.assertFalse((self.tree / "bench/results").exists())
+
+
+class Committed(unittest.TestCase):
+    def test_readme_shows_the_committed_runs(self):
+        table = subprocess.run([sys.executable, "-B", ROOT / "scripts/results"], capture_output=True, text=True)
+        self.assertEqual(table.returncode, 0, table.stderr)
+        self.assertTrue(table.stdout.strip() in (ROOT / "README.md").read_text(),
+                        "README.md: replace its table of GPU runs by the output of scripts/results")
+
+
+@unittest.skipUnless(BUILD, "no build folder")
+class Dry(unittest.TestCase):
+    def test_every_part_runs(self):
+        with tempfile.TemporaryDirectory() as box:
+            done = subprocess.run([sys.executable, "-B", ROOT / "scripts/gpu_suite", box, "--dry", "--binaries", BUILD],
+                                  capture_output=True, text=True)
+            log = Path(box, "suite.log").read_text()
+            self.assertEqual(done.returncode, 0, f"{done.stdout}{done.stderr}{log[-6000:]}")
+            outcomes = {name: json.loads(Path(box, f"{name}.json").read_text())["outcome"] for name in PARTS}
+            self.assertEqual({name for name, outcome in outcomes.items() if outcome != "passed"}, {"sanitizers"})
+            (file,) = Path(box).glob("gpu-*.json")
+            self.assertTrue(json.loads(file.read_text())["dry"])
+
+
+if __name__ == "__main__":
+    unittest.main()
