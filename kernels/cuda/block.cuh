@@ -68,7 +68,7 @@ __device__ inline bool is_last_block(unsigned* ticket, unsigned blocks) {
   __syncthreads();
   if (thread_of_block() == 0) {
     arrived[0] = atomicAdd(ticket, 1u);
-    if (arrived[0] == blocks - 1) *ticket = 0;
+    if (arrived[0] == blocks - 1) atomicExch(ticket, 0u);
   }
   __syncthreads();
   const bool last = arrived[0] == blocks - 1;
