@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernels/runtime/check.hpp"
+#include "tests/support/forbid.hpp"
 
 namespace passnorm::emulator {
 namespace {
@@ -45,6 +46,7 @@ void Processor::run_block(const Launch& launch, const Schedule& schedule, void* 
                104729u * index.z);
   shared_.assign(launch.shared_bytes, std::byte{0xFF});
   shared_.insert(shared_.end(), kGuard, kGuardByte);
+  test::forbid(shared_.data() + launch.shared_bytes, kGuard);
   const unsigned threads = launch.block.x * launch.block.y * launch.block.z;
   start(threads);
   processor = this;
@@ -56,6 +58,7 @@ void Processor::run_block(const Launch& launch, const Schedule& schedule, void* 
   this->schedule(threads);
   acquire(&end_);
   processor = nullptr;
+  test::allow(shared_.data(), shared_.size());
   if (failure_) std::rethrow_exception(failure_);
   if (error_.empty() && std::ranges::any_of(shared_.end() - kGuard, shared_.end(),
                                             [](std::byte b) { return b != kGuardByte; }))

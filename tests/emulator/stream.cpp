@@ -12,6 +12,7 @@
 #include "tests/emulator/counters.hpp"
 #include "tests/emulator/queue.hpp"
 #include "tests/emulator/vendor.hpp"
+#include "tests/support/forbid.hpp"
 
 namespace passnorm {
 namespace {
@@ -37,13 +38,16 @@ class DeviceMemory final : public MemorySource {
     ++counters().allocations;
     auto* block = static_cast<std::byte*>(::operator new(bytes + 2 * kGuard, kAlignment));
     std::memset(block, kGuardByte, bytes + 2 * kGuard);
+    test::forbid(block, kGuard);
+    test::forbid(block + kGuard + bytes, kGuard);
     blocks_[block] = bytes;
     return block + kGuard;
   }
-  void give(void* block, size_t) override {
+  void give(void* block, size_t bytes) override {
     queue_->finish();  // as cudaFree waits
     auto* begin = static_cast<std::byte*>(block) - kGuard;
     blocks_.erase(begin);
+    test::allow(begin, bytes + 2 * kGuard);
     ::operator delete(begin, kAlignment);
   }
   void fill(void* block, int byte, size_t bytes) override {
@@ -58,12 +62,15 @@ class DeviceMemory final : public MemorySource {
 
   void check_guards() {
     for (const auto& [begin, bytes] : blocks_)
-      for (std::byte* guard : {begin, begin + kGuard + bytes})
+      for (std::byte* guard : {begin, begin + kGuard + bytes}) {
+        test::allow(guard, kGuard);
         if (std::any_of(guard, guard + kGuard,
                         [](std::byte b) { return b != std::byte{kGuardByte}; })) {
           std::memset(guard, kGuardByte, kGuard);  // once is enough
           fail(Fault::kBug, "a kernel wrote beside a block of ", bytes, " bytes of device memory");
         }
+        test::forbid(guard, kGuard);
+      }
   }
 
   std::shared_ptr<Queue> queue_;

@@ -10,6 +10,7 @@
 
 #include "kernels/runtime/view.hpp"
 #include "tests/support/device_memory.hpp"
+#include "tests/support/forbid.hpp"
 
 namespace passnorm::test {
 

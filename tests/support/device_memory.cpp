@@ -1,7 +1,5 @@
 #include "tests/support/device_memory.hpp"
 
-#include "kernels/runtime/check.hpp"
-
 #if PASSNORM_EMULATED
 
 #include "tests/emulator/queue.hpp"
@@ -17,10 +15,24 @@ void wait_for_device() { emulator::finish_all(); }
 #elif PASSNORM_TEST_CUDA
 
 #include <cuda_runtime_api.h>
+#include <gtest/gtest.h>
 
 #include "kernels/cuda/check.hpp"
+#include "kernels/runtime/device.hpp"
 
 namespace passnorm::test {
+namespace {
+
+/// Without a GPU the tests of the program are skipped.
+class NeedsGpu final : public testing::Environment {
+  void SetUp() override {
+    if (const GpuReport report = gpu_report(); report.gpus.empty()) GTEST_SKIP() << report.why_none;
+  }
+};
+[[maybe_unused]] const testing::Environment* const needs_gpu =
+    testing::AddGlobalTestEnvironment(new NeedsGpu);
+
+}  // namespace
 
 void* take_managed(size_t bytes) {
   void* block = nullptr;

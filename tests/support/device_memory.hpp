@@ -5,17 +5,6 @@
 #include <new>
 #include <utility>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define PASSNORM_TEST_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define PASSNORM_TEST_ASAN 1
-#endif
-#endif
-#if PASSNORM_TEST_ASAN
-#include <sanitizer/asan_interface.h>
-#endif
-
 namespace passnorm::test {
 
 #if PASSNORM_TEST_CUDA
@@ -50,17 +39,5 @@ struct ManagedAllocator {
   void deallocate(T* block, size_t) { give_managed(block); }
   bool operator==(const ManagedAllocator&) const = default;
 };
-
-/// Under AddressSanitizer: an access to these bytes is reported, until `allow`.
-inline void forbid([[maybe_unused]] const void* from, [[maybe_unused]] size_t bytes) {
-#if PASSNORM_TEST_ASAN
-  ASAN_POISON_MEMORY_REGION(from, bytes);
-#endif
-}
-inline void allow([[maybe_unused]] const void* from, [[maybe_unused]] size_t bytes) {
-#if PASSNORM_TEST_ASAN
-  ASAN_UNPOISON_MEMORY_REGION(from, bytes);
-#endif
-}
 
 }  // namespace passnorm::test

@@ -67,9 +67,11 @@ bool count(CudaStream& stream) {
 }
 template <Bug kBug>
 bool doubled(CudaStream& stream) {
-  std::vector<float> y = numbers(kBlocks * kThreads), expected = y;
+  const std::vector<float> x = numbers(kBlocks * kThreads);
+  std::vector<float> y(x.size()), expected = x;
   for (float& v : expected) v *= 2;
-  gpu::launch(stream, double_kernel<kBug>, kBlocks, kThreads, 0, y.data(), kBlocks * kThreads);
+  gpu::launch(stream, double_kernel<kBug>, kBlocks, kThreads, 0, x.data(), y.data(),
+              kBlocks * kThreads);
   stream.synchronize();
   return y == expected;
 }
