@@ -10,8 +10,9 @@
 namespace passnorm::kernels {
 
 inline void check_copy(const View& copy, size_t weights) {
-  PASSNORM_CHECK(!copy || copy.size == static_cast<int64_t>(weights), "a copy of ", copy.size,
-                 " of ", weights, " weights");
+  PASSNORM_CHECK(!copy || (copy.size == static_cast<int64_t>(weights) &&
+                           (copy.dtype == DType::kBF16 || copy.dtype == DType::kF16)),
+                 "a copy of ", copy.size, " ", name_of(copy.dtype), " of ", weights, " weights");
 }
 
 inline void check(const SgdStep& a) {

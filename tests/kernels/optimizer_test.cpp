@@ -426,5 +426,32 @@ TEST(UpdateCheck, LossScaleGrowsAndHalves) {
   EXPECT_EQ(steps(good, 3), 0x1p24f);
 }
 
+TEST(OptimizerErrors, ArgumentsThatDoNotFit) {
+  Buffer w(DType::kF32, uniform(8, 1)), short_one(DType::kF32, uniform(7, 2)),
+      f32(DType::kF32, uniform(8, 3)), bf16(DType::kBF16, uniform(7, 3));
+  const auto sgd = [&](const Buffer& g, Buffer& buffer, View copy) {
+    kernels::sgd_step(stream(), {.w = w.write_as<float>(),
+                                 .g = g.read_as<float>(),
+                                 .momentum_buffer = buffer.write_as<float>(),
+                                 .w_copy = copy});
+  };
+  Buffer none;
+  EXPECT_NO_THROW(sgd(f32, f32, {}));
+  EXPECT_THROW(sgd(short_one, f32, {}), Error);
+  EXPECT_THROW(sgd(f32, short_one, {}), Error);
+  EXPECT_THROW(sgd(f32, none, {}), Error);  // momentum needs its buffer
+  EXPECT_THROW(sgd(f32, f32, f32.write()), Error);
+  EXPECT_THROW(sgd(f32, f32, bf16.write()), Error);
+  EXPECT_THROW(kernels::adam_step(stream(), {.w = w.write_as<float>(),
+                                             .g = w.read_as<float>(),
+                                             .m = w.write_as<float>(),
+                                             .v = w.write_as<float>(),
+                                             .step = 0}),
+               Error);
+  EXPECT_THROW(
+      kernels::restore(stream(), {.kept = short_one.read_as<float>(), .y = w.write_as<float>()}),
+      Error);
+}
+
 }  // namespace
 }  // namespace passnorm::test

@@ -512,5 +512,47 @@ TEST(SignLossWorkedValues, EverythingPruned) {
   EXPECT_EQ(matched[0], 0);
 }
 
+TEST(PassportErrors, ArgumentsThatDoNotFit) {
+  const Group group({{4, 8, false}, {3, 5, false}});
+  const auto total = static_cast<size_t>(group.total);
+  Buffer raw(DType::kF32, group.total), window(DType::kF32, 18);
+  const std::span<float> all = raw.write_as<float>();
+  EXPECT_THROW(kernels::passport_read(
+                   stream(), {.sites = group.sites, .raw = all.first(total - Group::kGap - 1)}),
+               Error);
+  const std::vector<float*> one(1);
+  EXPECT_THROW(
+      kernels::passport_read_backward(stream(), {.sites = group.sites, .draw = all, .dw = one}),
+      Error);
+  const Gates gates;
+  Buffer values(DType::kF32, gates.total), hidden(DType::kF32, gates.hidden_total);
+  EXPECT_THROW(
+      kernels::gate(stream(),
+                    {.sites = gates.sites,
+                     .raw = values.read_as<float>(),
+                     .hidden = hidden.write_as<float>().first(hidden.read_as<float>().size() - 1),
+                     .used = values.write_as<float>()}),
+      Error);
+  EXPECT_THROW(kernels::gate_backward(stream(), {.sites = gates.sites,
+                                                 .raw = values.read_as<float>(),
+                                                 .hidden = hidden.read_as<float>(),
+                                                 .dused = values.read_as<float>(),
+                                                 .draw = values.write_as<float>().first(8)}),
+               Error);
+  const Buffer bits(DType::kI8, std::vector<double>(4, 1));
+  const kernels::SignSite site{.channels = 4, .bits = bits.read_as<int8_t>().data()};
+  Buffer loss(DType::kF32, 2), matched(DType::kI32, 1);
+  EXPECT_THROW(kernels::sign_loss(stream(), {.sites = {&site, 1},
+                                             .raw = all,
+                                             .loss = loss.write_as<float>(),
+                                             .matched = matched.write_as<int32_t>()}),
+               Error);
+  Buffer digest(DType::kF32, 8);
+  EXPECT_THROW(kernels::passport_digest(stream(), {.geometry = {1, 2, 2, 2, 1, 3, 3, 1, 0},
+                                                   .key = digest.read_as<float>(),
+                                                   .digest = window.write_as<float>()}),
+               Error);
+}
+
 }  // namespace
 }  // namespace passnorm::test

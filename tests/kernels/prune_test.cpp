@@ -1,6 +1,7 @@
 #include "kernels/prune.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 
@@ -136,6 +137,25 @@ TEST(PruneWorkedValues, NanIsTheLargest) {
   EXPECT_EQ(kernels::prune(stream(), {.tensors = {&place, 1}, .threshold = 1}), 2);
   EXPECT_EQ(w[0], 0);
   EXPECT_TRUE(std::isnan(w[1]));
+}
+
+TEST(PruneErrors, ArgumentsThatDoNotFit) {
+  Buffer w(DType::kF32, uniform(8, 1));
+  const std::span<float> place = w.write_as<float>();
+  const std::span<const float> read = place;
+  std::vector<int64_t> counts(1024);
+  for (const auto& [shift, width] :
+       std::vector<std::array<int, 2>>{{0, 11}, {22, 10}, {-1, 10}, {0, 12}})
+    EXPECT_THROW(
+        kernels::magnitude_histogram(
+            stream(), {.tensors = {&read, 1}, .shift = shift, .width = width, .counts = counts}),
+        Error)
+        << width << " bits at " << shift;
+  EXPECT_THROW(magnitude_percentile(stream(), {}, 50), Error);
+  EXPECT_THROW(magnitude_percentile(stream(), {&read, 1}, 101), Error);
+  EXPECT_THROW(kernels::prune(stream(), {.tensors = {&place, 1}, .threshold = -1}), Error);
+  EXPECT_THROW(kernels::prune(stream(), {.tensors = {&place, 1}, .threshold = std::nan("")}),
+               Error);
 }
 
 }  // namespace
