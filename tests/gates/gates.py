@@ -1,4 +1,4 @@
-"""What nvcc and ptxas say about the CUDA kernels, without a GPU.
+"""What nvcc and ptxas say about CUDA kernels, without a GPU. Files named _thrust are left to their library.
 
 A source is compiled to PTX and assembled for every architecture; what was found out is kept in a folder, by the contents of the
 source and of the headers it includes, and is not found out again.
@@ -106,9 +106,8 @@ def examine(source, architecture, nvcc, root, cache):
     if compiled.returncode:
         found["errors"] = compiled.stderr.strip()
     else:
-        strict = [*REFUSED, "--warning-as-error"] if not source.stem.endswith("_thrust") else []
-        done = subprocess.run([nvcc.parent / "ptxas", f"-arch=sm_{architecture}", "-O3", "-v", *strict, ptx, "-o", os.devnull],
-                              capture_output=True, text=True)
+        done = subprocess.run([nvcc.parent / "ptxas", f"-arch=sm_{architecture}", "-O3", "-v", *REFUSED, "--warning-as-error", ptx,
+                               "-o", os.devnull], capture_output=True, text=True)
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if re.search(r"warning|error|fatal", line)]
             found["errors"] = subprocess.run(["c++filt"], input="\n".join(lines), capture_output=True, text=True).stdout.strip()

@@ -178,7 +178,7 @@ class StandIns(unittest.TestCase):
         self.assertEqual({name: self.part(name)["outcome"] for name in ("ceilings", "tests", "equal", "repeat", "training")},
                          {"ceilings": "failed", "tests": "failed", "equal": "failed", "repeat": "failed", "training": "passed"})
         self.assertIn("exit 70: passnorm: ceilings is broken", self.part("ceilings")["found"])
-        self.assertEqual(self.part("tests")["found"], "1 of 2 tests passed; Norm.Wrong")
+        self.assertEqual(self.part("tests")["found"], "2 tests ran; 1 failed: Norm.Wrong")
         self.assertEqual(self.part("equal")["largest_relative_difference"], 0.5)
         self.assertIn("| equal | FAILED |", (self.out / "summary.md").read_text())
 
