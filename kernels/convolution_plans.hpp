@@ -21,6 +21,7 @@ struct PlanReport {
   DType result;           ///< of y, dx or dw
   int offered = 0;        ///< engines that the heuristics name
   std::string engine;     ///< the first that is deterministic, in f32 exact, and can be built
+  bool tensor_cores = false;
   int64_t workspace = 0;  ///< its, in bytes
   std::string why_none;   ///< where there is no such engine
 };

@@ -90,7 +90,7 @@ class Descriptor {
   Destroy destroy_;
 };
 
-/// The largest power of two up to 16 that divides all addresses.
+/// The largest power of two up to 16 that divides all addresses; null is divided by all.
 uint32_t common_alignment(std::initializer_list<const void*> addresses) {
   std::uintptr_t bits = 16;
   for (const void* p : addresses) bits |= reinterpret_cast<std::uintptr_t>(p);
@@ -187,7 +187,7 @@ const CublasLt::Plan& CublasLt::plan(const Product& p, uint32_t alignment) {
 }
 
 void CublasLt::multiply(const Product& p, const ProductOperands& o) {
-  const Plan& chosen = plan(p, common_alignment({o.a, o.b, o.y}));
+  const Plan& chosen = plan(p, common_alignment({o.a, o.b, o.bias, o.y}));
   if (p.bias)
     PASSNORM_CALL(lt().cublasLtMatmulDescSetAttribute(
         chosen.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &o.bias, sizeof o.bias));

@@ -79,7 +79,15 @@ namespace kernels {
 namespace {
 
 using Operation = ConvProblem::Operation;
-using Graph = fe::graph::Graph;
+
+/// The frontend's graph, which tells nobody what its engines do.
+class Graph : public fe::graph::Graph {
+ public:
+  bool notes(int64_t index, fe::NumericalNote_t note) const {
+    const auto& all = plans.numeric_notes.at(static_cast<size_t>(index));
+    return std::find(all.begin(), all.end(), note) != all.end();
+  }
+};
 
 /// Engines that are timed, and the time that building them may take: some are compiled when they
 /// are built.
@@ -291,17 +299,6 @@ bool capturing(const CudaStream& stream) {
 
 }  // namespace
 
-std::string ConvProblem::name() const {
-  static constexpr const char* kNames[] = {"forward", "backward-data", "backward-weight"};
-  const ConvGeometry& g = geometry;
-  return concat(kNames[static_cast<int>(operation)], " convolution x [", g.n, ",", g.h, ",", g.w,
-                ",", g.c, "], w [", g.o, ",", g.kh, ",", g.kw, ",", g.c, "], stride ", g.stride,
-                ", pad ", g.pad, ", ", name_of(type), result == type ? "" : " to ",
-                result == type ? "" : name_of(result), bias ? ", bias" : "", relu ? ", relu" : "");
-}
-
-std::string ConvProblem::key() const { return name(); }
-
 Cudnn::Cudnn(CudaStream& stream)
     : stream_(stream),
       handle_([] {
@@ -321,7 +318,7 @@ Cudnn::~Cudnn() {
 
 Cudnn::Entry Cudnn::make(const ConvProblem& problem, const ConvOperands& operands) {
   const trace::Range range("choose a convolution");
-  const std::string key = problem.key();
+  const std::string key = problem.name();
   const auto entry = [&](std::shared_ptr<Graph> graph, int64_t index, double milliseconds) {
     const int64_t workspace = graph->get_workspace_size_plan_at_index(index);
     return Entry{std::make_unique<ConvPlan>(std::move(graph), index, workspace, milliseconds), {}};
@@ -365,11 +362,11 @@ Cudnn::Entry Cudnn::make(const ConvProblem& problem, const ConvOperands& operand
 }
 
 const ConvPlan* Cudnn::plan(const ConvProblem& problem, const ConvOperands& operands) {
-  auto it = plans_.find(problem.key());
+  auto it = plans_.find(problem.name());
   if (it == plans_.end()) {
     PASSNORM_CHECK(!capturing(stream_), problem.name(), " is used for the first time");
     try {
-      it = plans_.emplace(problem.key(), make(problem, operands)).first;
+      it = plans_.emplace(problem.name(), make(problem, operands)).first;
     } catch (const Error&) {
       throw;
     } catch (const std::exception& error) {  // the frontend's own
@@ -382,13 +379,13 @@ const ConvPlan* Cudnn::plan(const ConvProblem& problem, const ConvOperands& oper
 const ConvPlan& Cudnn::require(const ConvProblem& problem, const ConvOperands& operands) {
   if (const ConvPlan* const found = plan(problem, operands)) return *found;
   fail(Fault::kMachine, problem.name(), ": ", version_name(), " in ", cudnn_library().file(),
-       " offers no engine: ", plans_.at(problem.key()).why_none,
+       " offers no engine: ", plans_.at(problem.name()).why_none,
        "; another --precision or another version of cuDNN may have one");
 }
 
 double Cudnn::milliseconds(const ConvProblem& problem, const ConvOperands& operands) {
-  if (!plans_.contains(problem.key()))
-    if (const auto line = cache_.find(problem.key()))
+  if (!plans_.contains(problem.name()))
+    if (const auto line = cache_.find(problem.name()))
       if (const auto known = parse(*line)) return known->milliseconds;
   const ConvPlan* const found = plan(problem, operands);
   return found != nullptr ? found->milliseconds : INFINITY;
@@ -435,6 +432,7 @@ std::vector<PlanReport> check_plans(const std::string& properties,
         if (status.is_bad()) continue;
         r.workspace = graph->get_workspace_size_plan_at_index(i);
         r.engine = engine_name(*graph, i);
+        r.tensor_cores = graph->notes(i, fe::NumericalNote_t::TENSOR_CORE);
       }
     }
     if (r.engine.empty()) r.why_none = one_line(status);

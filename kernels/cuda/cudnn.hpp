@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-#include "kernels/convolution.hpp"
+#include "kernels/cuda/conv_problem.hpp"
 #include "kernels/cuda/plan_cache.hpp"
 #include "kernels/runtime/cuda_stream.hpp"
 
@@ -17,22 +17,6 @@ namespace passnorm {
 void check_call(cudnnStatus_t status, const char* call, const char* file, int line);
 
 namespace kernels {
-
-/// One convolution as cuDNN is told of it: tensors are channels-last and packed, sums of products
-/// are f32. In f32 no engine is taken that rounds its inputs (TF32) or multiplies in another domain
-/// (Winograd, FFT). Engines that may give other bits in another run are not taken in any type.
-struct ConvProblem {
-  enum class Operation { kForward, kBackwardData, kBackwardWeight };
-  Operation operation = Operation::kForward;
-  ConvGeometry geometry;
-  DType type = DType::kF32;    ///< of the operands
-  DType result = DType::kF32;  ///< of y, dx or dw
-  bool bias = false;           ///< of y, [O] f32
-  bool relu = false;           ///< of y
-
-  std::string name() const;  ///< for messages
-  std::string key() const;   ///< in the plan cache
-};
 
 /// Device memory, aligned to 16 bytes.
 struct ConvOperands {
@@ -78,7 +62,7 @@ class Cudnn {
   CudaStream& stream_;
   cudnnHandle_t handle_ = nullptr;
   PlanCache cache_;
-  std::map<std::string, Entry> plans_;
+  std::map<std::string, Entry> plans_;  ///< by the problem's name
 };
 
 }  // namespace kernels
