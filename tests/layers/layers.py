@@ -16,6 +16,9 @@ NEVER = {("engine/io/", "engine/tensor/"),  # ... and these besides
 PRIVATE = {"kernels/cpu/": ("kernels/", "tests/"), "kernels/cuda/": ("kernels/", "tests/")}
 UMBRELLA = "passnorm/passnorm.hpp"
 GENERATED = {"passnorm/version.hpp"}  # of no floor
+# The one arrow up: what a kernel's source is for a host compiler, in builds for tests only (PASSNORM_CUDA=EMULATED).
+NAMES = "kernels/cuda/gpu.cuh"
+UPWARD = {(NAMES, "tests/emulator/cuda_names.hpp")}
 
 CUDA = r"(cuda|cublas|cudnn|cufft|curand|cooperative_groups|nvtx3/|nvToolsExt|nvml|cub/|thrust/|vector_types|vector_functions)"
 # Libraries and their places (beside tests/): a header of none of these and no system header is an error too.
@@ -36,6 +39,7 @@ VENDORS = [
     ("toml++", r"toml(\+\+/|plusplus/|\.hpp$)", ["cli/"]),
     ("fmt", r"fmt/", ["cli/"]),
     ("Google Benchmark", r"benchmark/", ["bench/"]),
+    ("Boost.Context", r"boost/context/", []),
     ("GoogleTest", r"(gtest|gmock)/", []),
     ("RapidCheck", r"rapidcheck", []),
     ("sanitizers", r"sanitizer/", []),
@@ -81,7 +85,7 @@ def fault_of(path, bracket, name):
         floor, target = path.split("/")[0], name.split("/")[0]
         if re.match(r"tests/reference/.*\.hpp$", path) and not name.startswith("tests/reference/"):
             return "the reference of the tests includes nothing of ours"
-        if FLOORS.index(target) > FLOORS.index(floor):
+        if FLOORS.index(target) > FLOORS.index(floor) and (path, name) not in UPWARD:
             return f"{floor}/ is below {target}/"
         if bracket == "<" and target != "passnorm":
             return "our own headers are included with quotes"
@@ -116,10 +120,25 @@ def not_plain(name, files, seen):
     return None
 
 
+def device_faults(file):
+    """(line number, line, why) of what the emulator could not watch, or not run at all, in a .cu or .cuh file."""
+    for number, line in enumerate(file.read_text(errors="replace").splitlines(), 1):
+        code = line.split("//")[0].strip()
+        if match := re.search(r"\b__shared__\s+(\S+)", code):
+            alias = rf"using {re.escape(match[1])} = (gpu::)?Shared<"
+            if "Shared<" not in match[1] and not re.search(alias, file.read_text()):
+                yield number, code, "shared memory is a gpu::Shared (poisoned, indices checked) or gpu::dynamic_shared"
+        if "<<<" in code:
+            yield number, code, "kernels are launched by gpu::launch"
+
+
 def violations(root):
     files = sources(root)
     found = []
     for path, file in files.items():
+        if file.suffix in {".cu", ".cuh"} and path != NAMES and not path.endswith("_thrust.cu"):
+            found += [f"{file.relative_to(root)}:{number}: {code}: {why}"
+                      for number, code, why in device_faults(file)]
         for number, bracket, name in includes(file):
             fault = fault_of(path, bracket, name)
             if not fault and file.suffix in {".cu", ".cuh"}:
