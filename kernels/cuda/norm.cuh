@@ -10,16 +10,20 @@
 
 namespace passnorm::kernels {
 
-/// How a grid walks over x [B, R, C]. A thread keeps W neighbouring channels and strides over rows.
+/// How a grid walks over x [B, R, C]: reductions from the last element to the first, since what was
+/// written last is still in the cache; what follows a reduction from the first to the last, for the
+/// same reason. A thread keeps W neighbouring channels and strides over rows.
 /// Its block's threads are (column: channels / W, row, segment: blocks of x side by side); the grid
 /// is (tile of channels, part of the rows, blocks of x / segments).
 struct NormWalk {
   dim3 grid, block;
-  unsigned threads() const { return block.x * block.y * block.z; }
 };
 
 /// Rows that a thread has at least, where there are so many: their loads are under way together.
 inline constexpr int64_t kRowsOfThread = 4;
+
+/// Times the blocks that the machine runs at a time: a grid of more walks over the blocks of x.
+inline constexpr int64_t kWaves = 4;
 
 /// columns: threads side by side along the channels of a tile, a power of two. threads: of a block
 /// at most. resident: blocks that the machine runs at a time; with fewer blocks of x than that,
@@ -42,7 +46,8 @@ inline NormWalk norm_walk(const NormGeometry& g, int64_t tiles, int64_t columns,
                             : std::clamp<int64_t>(resident / (tiles * sets), 1,
                                                   gpu::ceil_div(g.rows, rows * kRowsOfThread));
   const auto count = [](int64_t n) { return static_cast<unsigned>(n); };
-  return {dim3(count(tiles), count(parts), count(std::min<int64_t>(sets, 65535))),
+  return {dim3(count(tiles), count(parts),
+               count(std::min(sets, std::max<int64_t>(1, kWaves * resident / tiles)))),
           dim3(count(columns), count(rows), count(segments))};
 }
 
@@ -56,9 +61,6 @@ inline int64_t norm_columns(int64_t channels, int64_t width) {
       static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(gpu::ceil_div(channels, width)))));
 }
 
-/// Blocks of x are walked in this order, rows of a block likewise: the reductions from the last to
-/// the first, since what was written last is still in the cache; what comes after a reduction from
-/// the first to the last, for the same reason.
 struct Lane {
   const float* mean;   ///< [B, G]
   const float* rstd;   ///< [B, G]

@@ -135,21 +135,22 @@ class Norm : public testing::TestWithParam<Param> {
   DType dtype() const { return GetParam().dtype; }
 };
 
-TEST_P(Norm, Statistics) {
+void check_statistics(const Param& param) {
+  const DType dtype = param.dtype;
   for (Mode mode : {Mode::kOne, Mode::kSplit})
     for (const auto& [offset, drift] : {std::pair{0.0, 0.0}, {0.0, 4.0}, {1000.0, 0.0}}) {
       // Far from 0, sums of squares would cancel; 16-bit types cannot hold such numbers.
-      if (offset != 0 && dtype() != DType::kF32) continue;
+      if (offset != 0 && dtype != DType::kF32) continue;
       for (bool with_var : {true, false}) {
         SCOPED_TRACE(testing::Message() << kModeNames[static_cast<size_t>(mode)] << ", offset "
                                         << offset << ", drift " << drift << ", var " << with_var);
-        const Data d(GetParam(), mode, false);
+        const Data d(param, mode, false);
         std::vector<double> values = d.x.values();
         // A drift makes parts of a set differ in their means: most of the variance lies between
         // them.
         for (size_t i = 0; i < values.size(); ++i)
           values[i] += offset + drift * static_cast<double>(i) / static_cast<double>(values.size());
-        const Buffer x(dtype(), values);
+        const Buffer x(dtype, values);
         const auto out = on_every_stream([&](TestStream& s) {
           Buffer mean(DType::kF32, d.norm.sets()), rstd(DType::kF32, d.norm.sets()), var;
           if (with_var) var = Buffer(DType::kF32, d.norm.sets());
@@ -189,6 +190,8 @@ TEST_P(Norm, Statistics) {
       }
     }
 }
+
+TEST_P(Norm, Statistics) { check_statistics(GetParam()); }
 
 TEST_P(Norm, Apply) {
   for (Mode mode : kModes)
@@ -391,12 +394,12 @@ INSTANTIATE_TEST_SUITE_P(Large, Norm,
                              {NormKind::kBatch, cases::layer_norms(2)[2], DType::kF32}}),
                          testing::PrintToStringParamName());
 
-using NormFull = Norm;
-TEST_P(NormFull, BackwardOfForkedLayer) {
-  const Data d(GetParam(), Mode::kFork, true);
-  const Buffer dy(dtype(), uniform(d.norm.y_size(), 3));
+void check_backward_of_fork(const Param& param) {
+  const DType dtype = param.dtype;
+  const Data d(param, Mode::kFork, true);
+  const Buffer dy(dtype, uniform(d.norm.y_size(), 3));
   const auto out = on_every_stream([&](TestStream& s) {
-    Buffer dx(dtype(), d.norm.x_size());
+    Buffer dx(dtype, d.norm.x_size());
     std::array<Buffer, 2> dscale, dshift;
     for (size_t l = 0; l < 2; ++l)
       dscale[l] = Buffer(DType::kF32, d.norm.c), dshift[l] = Buffer(DType::kF32, d.norm.c);
@@ -427,7 +430,88 @@ TEST_P(NormFull, BackwardOfForkedLayer) {
         << "dshift of lane " << l;
   }
 }
+
+using NormFull = Norm;
+TEST_P(NormFull, BackwardOfForkedLayer) { check_backward_of_fork(GetParam()); }
 INSTANTIATE_TEST_SUITE_P(Layers, NormFull, testing::ValuesIn(params(cases::layer_norms(8))),
+                         testing::PrintToStringParamName());
+
+/// What grids of a GPU walk over in several ways: many rows of few channels, groups wider than the
+/// channels that a block's threads take side by side (with vectors and without), many small
+/// samples, samples of one position.
+const std::vector<NormCase> kWalks{
+    {"rows", 2, 2100, 64, 16},        {"three_channels", 2, 2100, 3, 3},
+    {"wide_groups", 4, 37, 512, 128}, {"wide_odd_groups", 4, 37, 99, 33},
+    {"samples", 600, 5, 48, 16},      {"positions", 64, 1, 512, 16},
+    {"one_sample", 2, 1024, 32, 32}};
+using NormWalk = Norm;
+
+TEST_P(NormWalk, Statistics) { check_statistics(GetParam()); }
+
+TEST_P(NormWalk, Apply) {
+  const Data d(GetParam(), Mode::kFork, true);
+  const Buffer residual(dtype(), uniform(d.norm.y_size(), 2));
+  const auto out = on_every_stream([&](TestStream& s) {
+    Buffer y(dtype(), d.norm.y_size());
+    kernels::norm_apply(s, {.geometry = d.geometry,
+                            .lanes = 2,
+                            .fork = true,
+                            .activation = NormActivation::kRelu,
+                            .x = d.x.read(),
+                            .residual = residual.read(),
+                            .lane = d.lanes(),
+                            .y = y.write()});
+    return list(std::move(y));
+  });
+  EXPECT_TRUE(close(out[0],
+                    reference::norm_apply(d.norm, reference::Activation::kRelu, d.x.values(),
+                                          residual.values(), d.affines()),
+                    {.terms = 6}));
+}
+
+TEST_P(NormWalk, BackwardOfFork) { check_backward_of_fork(GetParam()); }
+
+/// Each lane its half of the rows, and both of them the same residual.
+TEST_P(NormWalk, BackwardOfHalves) {
+  const Data d(GetParam(), Mode::kSplit, true);
+  const auto activation = reference::Activation::kRelu;
+  const int64_t half = d.norm.y_size() / 2;
+  const Buffer dy(dtype(), uniform(d.norm.y_size(), 3)), residual(dtype(), uniform(half, 2));
+  const Buffer y(dtype(), reference::norm_apply(d.norm, activation, d.x.values(), residual.values(),
+                                                d.affines())
+                              .value);
+  const auto out = on_every_stream([&](TestStream& s) {
+    Buffer dx(dtype(), d.norm.x_size()), dresidual(dtype(), half);
+    std::array<Buffer, 2> dscale, dshift;
+    for (size_t l = 0; l < 2; ++l)
+      dscale[l] = Buffer(DType::kF32, d.norm.c), dshift[l] = Buffer(DType::kF32, d.norm.c);
+    kernels::norm_backward(s, {.geometry = d.geometry,
+                               .lanes = 2,
+                               .activation = NormActivation::kRelu,
+                               .x = d.x.read(),
+                               .y = y.read(),
+                               .has_residual = true,
+                               .dy = dy.read(),
+                               .lane = d.lanes(),
+                               .dscale = {dscale[0].write_as<float>(), dscale[1].write_as<float>()},
+                               .dshift = {dshift[0].write_as<float>(), dshift[1].write_as<float>()},
+                               .dx = dx.write(),
+                               .dresidual = dresidual.write()});
+    return list(std::move(dx), std::move(dresidual), std::move(dscale[0]), std::move(dscale[1]),
+                std::move(dshift[0]), std::move(dshift[1]));
+  });
+  const reference::NormGradients expected = reference::norm_backward(
+      d.norm, activation, false, d.x.values(), y.values(), dy.values(), half, d.affines());
+  const double rows = static_cast<double>(d.norm.y_samples() * d.norm.s);
+  EXPECT_TRUE(
+      close(out[0], expected.dx, {.terms = static_cast<double>(d.geometry.group_size()) + 12}));
+  EXPECT_TRUE(close(out[1], expected.dresidual, {.terms = 2, .compute = dtype()}));
+  for (size_t l = 0; l < 2; ++l) {
+    EXPECT_TRUE(close(out[2 + l], expected.dscale[l], {.terms = rows + 4})) << "lane " << l;
+    EXPECT_TRUE(close(out[4 + l], expected.dshift[l], {.terms = rows + 1})) << "lane " << l;
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Walks, NormWalk, testing::ValuesIn(params(kWalks)),
                          testing::PrintToStringParamName());
 
 TEST(NormGeometry, KindsAreIndexSets) {
