@@ -157,9 +157,10 @@ struct ReluBackwardOp {
   }
 };
 
-/// Elements [0, n) in chunks of W; those left over singly, by the last block.
+/// Elements [0, n) in chunks of W; those left over singly, by the last block. Two blocks: ptxas for
+/// sm_80 spills to make room for more.
 template <class Op, int W>
-__global__ void __launch_bounds__(kThreads) elementwise_kernel(Op op, int64_t n) {
+__global__ void __launch_bounds__(kThreads, 2) elementwise_kernel(Op op, int64_t n) {
   const int64_t first = int64_t{blockIdx.x} * (kThreads * Op::kUnroll) + threadIdx.x;
   typename Op::template Operands<W> from[Op::kUnroll];
 #pragma unroll

@@ -98,8 +98,9 @@ __device__ void finish_tile(const FinishArguments& f, float* exchange) {
   }
 }
 
+// One block: ptxas for sm_80 spills to make room for more.
 template <class T, int kWidth, bool kFork, bool kMaskByY>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 1)
     norm_backward_reduce_kernel(const __grid_constant__ ReduceArguments<T> a) {
   constexpr int kLanes = kFork ? 2 : 1, kUnroll = kFork || kMaskByY ? 2 : 4;
   constexpr int kValues = 2 * kLanes * kWidth;
