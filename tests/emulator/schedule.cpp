@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "kernels/runtime/check.hpp"
+#include "tests/emulator/fibre.hpp"
 
 namespace passnorm::emulator {
 namespace {
@@ -65,7 +66,11 @@ const std::vector<Schedule>& every_schedule() {
                                          {.order = Order::kRandom, .seed = 1},
                                          {.order = Order::kRandom, .seed = 2, .preempt = true},
                                          {.order = Order::kRandom, .seed = 3, .threads = 3}};
-  return all;
+  // What ThreadSanitizer finds does not depend on the order, but blocks of one thread are ordered.
+  static const std::vector<Schedule> watched{{.threads = 2},
+                                             {.order = Order::kDescending, .threads = 3},
+                                             {.order = Order::kRandom, .seed = 1, .threads = 3}};
+  return has_thread_sanitizer() ? watched : all;
 }
 
 }  // namespace passnorm::emulator
