@@ -6,10 +6,10 @@
 #include <cctype>
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <optional>
 #include <set>
 #include <sstream>
-#include <unordered_map>
 
 #include "kernels/convolution_plans.hpp"
 #include "kernels/cuda/check.hpp"
@@ -80,15 +80,6 @@ namespace {
 
 using Operation = ConvProblem::Operation;
 
-/// The frontend's graph, which tells nobody what its engines do.
-class Graph : public fe::graph::Graph {
- public:
-  bool notes(int64_t index, fe::NumericalNote_t note) const {
-    const auto& all = plans.numeric_notes.at(static_cast<size_t>(index));
-    return std::find(all.begin(), all.end(), note) != all.end();
-  }
-};
-
 /// Engines that are timed, and the time that building them may take: some are compiled when they
 /// are built.
 constexpr int kCandidates = 8;
@@ -98,6 +89,29 @@ constexpr int kRepetitions = 5;
 constexpr int64_t kMaxWorkspace = int64_t{1} << 30;
 
 enum Uid : int64_t { kFirst = 1, kSecond, kBias, kResult };
+
+/// The frontend's graph. Its own way to run an engine would load a second CUDA runtime beside the
+/// program's, to see whether this thread has a context: a thread with a stream has one.
+class Graph : public fe::graph::Graph {
+ public:
+  fe::error_t run(cudnnHandle_t handle, int64_t index, const ConvOperands& o,
+                  void* workspace) const {
+    std::vector<int64_t> uids(variant_pack_uids.begin(), variant_pack_uids.end());
+    std::vector<void*> pointers;
+    for (const int64_t uid : uids)
+      pointers.push_back(uid == kFirst    ? const_cast<void*>(o.first)
+                         : uid == kSecond ? const_cast<void*>(o.second)
+                         : uid == kBias   ? const_cast<float*>(o.bias)
+                                          : o.result);
+    return fe::detail::execute(handle, plans.execution_plans.at(static_cast<size_t>(index)).get(),
+                               pointers, uids, workspace);
+  }
+  /// What the library says of an engine.
+  bool notes(int64_t index, fe::NumericalNote_t note) const {
+    const auto& all = plans.numeric_notes.at(static_cast<size_t>(index));
+    return std::find(all.begin(), all.end(), note) != all.end();
+  }
+};
 
 fe::DataType_t type_of(DType type) {
   switch (type) {
@@ -248,19 +262,10 @@ class TimingWorkspace {
   int64_t bytes_ = 0;
 };
 
-fe::error_t execute(cudnnHandle_t handle, const Graph& graph, int64_t index, const ConvOperands& o,
-                    void* workspace) {
-  std::unordered_map<int64_t, void*> pointers{{kFirst, const_cast<void*>(o.first)},
-                                              {kSecond, const_cast<void*>(o.second)},
-                                              {kBias, const_cast<float*>(o.bias)},
-                                              {kResult, o.result}};
-  return graph.execute_plan_at_index(handle, pointers, workspace, index);
-}
-
 /// The least time of some runs; nothing where the engine fails.
 std::optional<double> time(CudaStream& stream, cudnnHandle_t handle, const Graph& graph,
                            int64_t index, const ConvOperands& operands, void* workspace) {
-  if (execute(handle, graph, index, operands, workspace).is_bad()) return {};
+  if (graph.run(handle, index, operands, workspace).is_bad()) return {};
   struct Event {
     void* event = CudaStream::make_event();
     ~Event() { CudaStream::destroy_event(event); }
@@ -268,18 +273,16 @@ std::optional<double> time(CudaStream& stream, cudnnHandle_t handle, const Graph
   double least = INFINITY;
   for (int i = 0; i < kRepetitions; ++i) {
     stream.record_event(begin.event);
-    if (execute(handle, graph, index, operands, workspace).is_bad()) return {};
+    if (graph.run(handle, index, operands, workspace).is_bad()) return {};
     stream.record_event(end.event);
     least = std::min(least, CudaStream::milliseconds_between(begin.event, end.event));
   }
   return least;
 }
 
-std::string identity() {
-  int device = 0;
+std::string identity(const CudaStream& stream) {
   cudaDeviceProp p;
-  PASSNORM_CALL(cudaGetDevice(&device));
-  PASSNORM_CALL(cudaGetDeviceProperties(&p, device));
+  PASSNORM_CALL(cudaGetDeviceProperties(&p, stream.device().index));
   return concat("cudnn ", fe::detail::get_backend_version(), " on ", p.name, ", sm_", p.major,
                 p.minor, ", ", p.multiProcessorCount, " multiprocessors");
 }
@@ -301,13 +304,14 @@ bool capturing(const CudaStream& stream) {
 
 Cudnn::Cudnn(CudaStream& stream)
     : stream_(stream),
-      handle_([] {
+      handle_([&] {
         cudnn_library();
+        PASSNORM_CALL(cudaSetDevice(stream.device().index));  // the handle's
         cudnnHandle_t handle = nullptr;
         PASSNORM_CALL(fe::detail::create_handle(&handle));
         return handle;
       }()),
-      cache_(cache_file(identity()), identity()) {
+      cache_(cache_file(identity(stream)), identity(stream)) {
   PASSNORM_CALL(fe::detail::set_stream(handle_, static_cast<cudaStream_t>(stream.handle())));
 }
 
@@ -393,8 +397,8 @@ double Cudnn::milliseconds(const ConvProblem& problem, const ConvOperands& opera
 
 void Cudnn::run(const ConvPlan& plan, const ConvOperands& operands) {
   const Workspace workspace(stream_, plan.workspace);
-  PASSNORM_CALL(execute(handle_, *static_cast<const Graph*>(plan.graph.get()), plan.index, operands,
-                        workspace.data()));
+  PASSNORM_CALL(static_cast<const Graph*>(plan.graph.get())
+                    ->run(handle_, plan.index, operands, workspace.data()));
 }
 
 std::string device_properties(int index) {
