@@ -94,8 +94,9 @@ TEST_P(ConvolutionParts, BiasGradient) {
   struct Case {
     int64_t rows, channels;
   };
-  // One block, several, and several columns of blocks; rows that no block has.
-  for (const Case z : {Case{1, 1}, Case{7, 33}, Case{513, 32}, Case{2000, 5}, Case{1600, 70}})
+  // One block, several, several columns of blocks, and more rows than 64 for every thread.
+  for (const Case z :
+       {Case{1, 1}, Case{7, 33}, Case{513, 32}, Case{2000, 5}, Case{1600, 70}, Case{133000, 3}})
     for (const bool accumulate : {false, true}) {
       SCOPED_TRACE(testing::Message()
                    << "[" << z.rows << "," << z.channels << "], accumulate " << accumulate);
@@ -114,8 +115,8 @@ TEST_P(ConvolutionParts, BiasGradient) {
                                    .accumulate = accumulate});
         return list(std::move(out));
       });
-      // Runs of 64, then at most 32 of them, the rows of a block, the blocks, what was there.
-      EXPECT_TRUE(close(dbias[0], expected, {.terms = 64 + 32 + 8 + 4 + 1}));
+      // A run of 64, two of them, the rows of a block, the blocks, what was there.
+      EXPECT_TRUE(close(dbias[0], expected, {.terms = 64 + 2 + 8 + 256 + 1}));
     }
 }
 
