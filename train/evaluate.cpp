@@ -2,6 +2,7 @@
 
 #include <numeric>
 
+#include "kernels/runtime/trace.hpp"
 #include "train/step.hpp"
 
 namespace passnorm::train {
@@ -22,6 +23,7 @@ Evaluation evaluate(Model& model, const OpenPassport* passport, const DeviceImag
     lanes = Lanes::only(Branch::kPublic);
   }
   const int64_t count = o.limit > 0 ? std::min(o.limit, images.size()) : images.size();
+  const trace::Range range("evaluation");
   Stream& stream = model.stream();
   std::vector<int64_t> numbers(static_cast<size_t>(count));
   std::iota(numbers.begin(), numbers.end(), int64_t{0});

@@ -1,11 +1,14 @@
 #include "train/step.hpp"
 
+#include "kernels/runtime/trace.hpp"
+
 namespace passnorm::train {
 namespace {
 
 StepResult forward(Model& model, Tape& tape, const OpenPassport* passport, const Tensor& x,
                    const Tensor& labels, Lanes lanes, Mode mode, const LossOptions& options,
                    const StepResult& to) {
+  const trace::Range range("forward");
   Pass pass{.tape = tape, .mode = mode, .passport = passport};
   StepResult result;
   result.logits = model.forward(pass, {x, lanes, nullptr});
@@ -33,6 +36,7 @@ StepResult forward_backward(Model& model, const OpenPassport* passport, const Te
   Tape tape(model.stream());
   if (!gradient.accumulate) model.parameters().begin_gradients();
   StepResult result = forward(model, tape, passport, x, labels, lanes, Mode::kTrain, options, to);
+  const trace::Range range("backward");
   tape.backward(1, gradient.loss_scale);
   result.logits.gradient = nullptr;
   model.parameters().finish_gradients(model.stream());

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "kernels/elementwise.hpp"
+#include "kernels/runtime/trace.hpp"
 
 namespace passnorm::train {
 namespace {
@@ -81,6 +82,7 @@ void TrainingStep::set_state(const kernels::UpdateState& state) {
 }
 
 void TrainingStep::start(const Position& position, float lr) {
+  const trace::Range range("step");
   PASSNORM_CHECK(!full(), "step ", started_, " is started before step ", finished_, " is finished");
   if (!batch_.x) batch_ = batches_.empty();
   Slot& slot = *slots_[static_cast<size_t>(started_) % slots_.size()];
@@ -120,6 +122,7 @@ void TrainingStep::work() {
   copy(stream, buffers, kept_buffers_);
   forward_backward(model_, passport_, batch_.x, batch_.labels, lanes_, options_.loss,
                    {.loss_scale = &state->loss_scale}, to_);
+  const trace::Range range("update");
   Optimizer::Update update{
       .lr = lr,
       .clip_norm = options_.clip_norm,

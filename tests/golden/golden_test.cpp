@@ -11,6 +11,7 @@
 #include "engine/io/json.hpp"
 #include "kernels/reduce.hpp"
 #include "models/propagate_keys.hpp"
+#include "tests/support/networks.hpp"
 #include "train/optimizer.hpp"
 #include "train/step.hpp"
 
@@ -112,7 +113,7 @@ void run_case(const Json& golden) {
     for (const auto& [name, shape] : golden["tensors"].items())
       if (name.ends_with(".bn.weight"))
         options.affine_layers->push_back(name.substr(0, name.size() - 10));
-  const std::shared_ptr<Stream> stream = make_stream(Device::cpu(), 2);
+  const std::shared_ptr<Stream> stream = test::network_stream();
   const auto model = models::make(golden.at("arch").get<std::string>(), options, stream);
 
   ParameterSet& set = model->parameters();
@@ -229,7 +230,7 @@ Tensor filled_images(Stream& stream, const std::string& name, int64_t n) {
 
 /// Keys from one image through the plain batch-norm AlexNet, in training mode as the references do.
 void run_image_keys(const Json& golden) {
-  const std::shared_ptr<Stream> stream = make_stream(Device::cpu(), 2);
+  const std::shared_ptr<Stream> stream = test::network_stream();
   const auto model = models::make("alexnet", {}, stream);
   for (Parameter& p : model->parameters().parameters())
     p.var.value.copy_from<float>(
@@ -262,12 +263,26 @@ void run_image_keys(const Json& golden) {
   }
 }
 
-std::vector<std::string> golden_files() {
+enum class Length { kQuick, kFull };
+/// The emulator takes its time: there most files are long tests.
+Length length_of(const std::string& file) {
+#if PASSNORM_TEST_CUDA
+  const std::string name = fs::path(file).filename();
+  const bool quick = name.starts_with("pan.image_keys") || name.starts_with("pan.alexnet_private");
+  return quick ? Length::kQuick : Length::kFull;
+#else
+  static_cast<void>(file);
+  return Length::kQuick;
+#endif
+}
+
+std::vector<std::string> golden_files(Length length) {
   std::vector<std::string> files;
   const char* folder = std::getenv("PASSNORM_GOLDEN_DIR");
   for (const auto& entry :
        fs::directory_iterator(folder ? fs::path(folder) : fs::path(__FILE__).parent_path()))
-    if (entry.path().extension() == ".json") files.push_back(entry.path().string());
+    if (entry.path().extension() == ".json" && length_of(entry.path().string()) == length)
+      files.push_back(entry.path().string());
   std::ranges::sort(files);
   return files;
 }
@@ -287,14 +302,20 @@ TEST_P(Golden, HoldsToTheReference) {
   run_case(golden);
 }
 
-INSTANTIATE_TEST_SUITE_P(Files, Golden, testing::ValuesIn(golden_files()), [](const auto& file) {
+std::string name_of_file(const testing::TestParamInfo<std::string>& file) {
   std::string name = fs::path(file.param).stem().string();
   std::ranges::replace_if(
       name, [](unsigned char c) { return !std::isalnum(c); }, '_');
   return name;
-});
+}
+INSTANTIATE_TEST_SUITE_P(Files, Golden, testing::ValuesIn(golden_files(Length::kQuick)),
+                         name_of_file);
+#if PASSNORM_TEST_CUDA
+INSTANTIATE_TEST_SUITE_P(FilesFull, Golden, testing::ValuesIn(golden_files(Length::kFull)),
+                         name_of_file);
+#endif
 
-TEST(GoldenFolder, HasFiles) { EXPECT_FALSE(golden_files().empty()); }
+TEST(GoldenFolder, HasFiles) { EXPECT_FALSE(golden_files(Length::kQuick).empty()); }
 
 }  // namespace
 }  // namespace passnorm

@@ -11,8 +11,18 @@
 
 namespace passnorm::test {
 
+/// Where tests of whole networks run: the CPU, and those that are built with PASSNORM_TEST_CUDA a
+/// GPU or the emulator.
+inline Device network_device() {
+#if PASSNORM_TEST_CUDA
+  return Device::cuda();
+#else
+  return Device::cpu();
+#endif
+}
+
 inline std::shared_ptr<Stream> network_stream() {
-  static const std::shared_ptr<Stream> stream = make_stream(Device::cpu(), 2);
+  static const std::shared_ptr<Stream> stream = make_stream(network_device(), 2);
   return stream;
 }
 

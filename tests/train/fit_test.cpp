@@ -343,8 +343,8 @@ TEST(Fit, KeepsTheBestEpoch) {
 }
 
 /// After the first steps, and after the second evaluation, which is the first with a plan, nothing
-/// is taken from the system: every step finds the memory of the last. With one thread: how many threads of more want their scratch
-/// at once is chance.
+/// is taken from the system: every step finds the memory of the last. With one thread: how many
+/// threads of more want their scratch at once is chance.
 TEST(Fit, TakesNoMemoryAfterTheFirstSteps) {
   const ImageSet data = train_set(96), triggers = trigger_images(8, data);
   const ImageSet test = synthetic({.train = 96, .test = 40}, Split::kTest);

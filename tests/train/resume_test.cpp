@@ -173,6 +173,7 @@ std::vector<Case> cases() {
       for (const bool triggers : {false, true})
         all.push_back({scheme, adam, triggers, adam != triggers});
   all.push_back({"pan", false, true, true, DType::kBF16});
+  all.push_back({"pan", true, false, false, DType::kF16});
   return all;
 }
 INSTANTIATE_TEST_SUITE_P(Runs, Resume, testing::ValuesIn(cases()),
