@@ -212,13 +212,15 @@ class StandIns(unittest.TestCase):
         build = self.box / "build"
         build.mkdir()
         shutil.copy2(BUILD / "passnorm", build)
-        shutil.copy2(BUILD / "passnorm", build / "some_test")
+        shutil.copy2(BUILD / "passnorm", build / "some_cuda_test")
+        shutil.copy2(BUILD / "passnorm", build / "other_test")
         done = self.run_script("gpu_suite", "--pack", self.box / "pack", "--binaries", build)
         self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual({f.name for f in (self.box / "pack").iterdir()}, {"passnorm", "some_cuda_test", "lib"})
         names = {f.name for f in (self.box / "pack/lib").iterdir()}
         self.assertTrue(any(name.startswith("libdnnl.so") for name in names), names)
         self.assertFalse(any(name.startswith(("libc.so", "ld-linux")) for name in names), names)
-        version = subprocess.run([self.box / "pack/some_test", "--version"], capture_output=True, text=True,
+        version = subprocess.run([self.box / "pack/some_cuda_test", "--version"], capture_output=True, text=True,
                                  env={"LD_LIBRARY_PATH": str(self.box / "pack/lib")})
         self.assertRegex(version.stdout, "^passnorm ")
 
