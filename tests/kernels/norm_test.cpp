@@ -148,8 +148,12 @@ void check_statistics(const Param& param) {
         std::vector<double> values = d.x.values();
         // A drift makes parts of a set differ in their means: most of the variance lies between
         // them.
+        // Sets differ in their offsets.
+        const size_t channels = static_cast<size_t>(d.norm.c),
+                     groups = static_cast<size_t>(d.geometry.groups);
         for (size_t i = 0; i < values.size(); ++i)
-          values[i] += offset + drift * static_cast<double>(i) / static_cast<double>(values.size());
+          values[i] += offset * static_cast<double>(1 + i % channels / (channels / groups) % 3) +
+                       drift * static_cast<double>(i) / static_cast<double>(values.size());
         const Buffer x(dtype, values);
         const auto out = on_every_stream([&](TestStream& s) {
           Buffer mean(DType::kF32, d.norm.sets()), rstd(DType::kF32, d.norm.sets()), var;
@@ -442,8 +446,8 @@ INSTANTIATE_TEST_SUITE_P(Layers, NormFull, testing::ValuesIn(params(cases::layer
 const std::vector<NormCase> kWalks{
     {"rows", 2, 2100, 64, 16},        {"three_channels", 2, 2100, 3, 3},
     {"wide_groups", 4, 37, 512, 128}, {"wide_odd_groups", 4, 37, 99, 33},
-    {"samples", 600, 5, 48, 16},      {"positions", 64, 1, 512, 16},
-    {"one_sample", 2, 1024, 32, 32}};
+    {"samples", 600, 5, 48, 16},      {"long_samples", 70, 40, 48, 16},
+    {"positions", 64, 1, 512, 16},    {"one_sample", 2, 1024, 32, 32}};
 using NormWalk = Norm;
 
 TEST_P(NormWalk, Statistics) { check_statistics(GetParam()); }
