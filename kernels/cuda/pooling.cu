@@ -1,8 +1,9 @@
+#include <cmath>
 #include <cstdint>
-#include <limits>
 
 #include "kernels/cuda/block.cuh"
 #include "kernels/cuda/chunk.cuh"
+#include "kernels/cuda/pooling.cuh"
 #include "kernels/pooling_common.hpp"
 
 namespace passnorm::kernels {
@@ -16,64 +17,35 @@ using gpu::to_float;
 
 constexpr int kThreads = 128;
 
-/// PoolGeometry in numbers that a GPU divides fast. Blocks are rows of windows (forward) or of
-/// positions (backward) in x, parts of a row in y; a thread has W channels of one of them.
-struct Windows {
-  int h, w, c, oh, ow, size, stride, pad;
-};
-
-Windows windows_of(const PoolGeometry& g) {
-  constexpr int64_t kLimit = int64_t{1} << 30;
-  PASSNORM_CHECK(g.n * g.h < kLimit && g.n * g.oh() < kLimit && g.w * g.c < kLimit &&
-                     g.ow() * g.c < kLimit && g.stride < kLimit,
-                 g.n, " images of ", g.h, " x ", g.w, " x ", g.c, " are too many for one launch");
-  const auto i32 = [](int64_t v) { return static_cast<int>(v); };
-  return {i32(g.h),    i32(g.w),    i32(g.c),      i32(g.oh()),
-          i32(g.ow()), i32(g.size), i32(g.stride), i32(g.pad)};
-}
-
+// Max pooling: a block has a part of a row of windows (forward) or of positions (backward); x: row,
+// y: part. A thread has W channels of one of them.
 dim3 grid_of(int64_t rows, int64_t row_units) {
   return {static_cast<unsigned>(rows),
           static_cast<unsigned>(std::min<int64_t>(65535, gpu::ceil_div(row_units, kThreads)))};
 }
 
-/// Whether v is the new maximum: larger, or the first NaN.
-__device__ __forceinline__ bool exceeds(float v, float best) {
-  return !(v <= best) && best == best;
-}
-
-/// kSize: of the window, when the loads are to be unrolled; else 0.
+/// kSize: as for_each_tap has it.
 template <class T, int W, int kSize>
 __global__ void __launch_bounds__(kThreads)
     max_pool_forward_kernel(Windows g, const T* x, T* y, uint8_t* argmax) {
-  const int units = g.c / W, size = kSize > 0 ? kSize : g.size;
+  const int units = g.c / W;
   const int image = static_cast<int>(blockIdx.x) / g.oh;
   const int top = static_cast<int>(blockIdx.x) % g.oh * g.stride - g.pad;
   for (int unit = static_cast<int>(blockIdx.y * kThreads + threadIdx.x); unit < g.ow * units;
        unit += static_cast<int>(gridDim.y * kThreads)) {
     const int left = unit / units * g.stride - g.pad, c = unit % units * W;
-    const int first = max(0, -top) * size + max(0, -left);  // tap inside the image
+    const T* from = x + int64_t{image} * g.h * g.w * g.c + c;
     float best[W];
     int index[W];
 #pragma unroll
-    for (int k = 0; k < W; ++k) best[k] = -INFINITY, index[k] = first;
+    for (int k = 0; k < W; ++k) best[k] = -INFINITY, index[k] = first_tap(g, top, left);
+    for_each_tap<kSize>(g, top, left, [&](int row, int column, int tap, bool inside) {
+      const Chunk<T, W> v = load_chunk<W>(from + (int64_t{row} * g.w + column) * g.c);
 #pragma unroll
-    for (int p = 0; p < size; ++p) {
-      // Taps in the padding read some element of the image, so that loads need no branches.
-      const int row = top + p, inner_row = min(max(row, 0), g.h - 1);
-      const T* line = x + (int64_t{image} * g.h + inner_row) * (int64_t{g.w} * g.c) + c;
-#pragma unroll
-      for (int q = 0; q < size; ++q) {
-        const int column = left + q, inner_column = min(max(column, 0), g.w - 1);
-        const Chunk<T, W> tap = load_chunk<W>(line + int64_t{inner_column} * g.c);
-        const bool inside = row == inner_row && column == inner_column;
-#pragma unroll
-        for (int k = 0; k < W; ++k) {
-          const float v = to_float(tap.v[k]);
-          if (inside && exceeds(v, best[k])) best[k] = v, index[k] = p * size + q;
-        }
-      }
-    }
+      for (int k = 0; k < W; ++k)
+        if (inside && exceeds(to_float(v.v[k]), best[k]))
+          best[k] = to_float(v.v[k]), index[k] = tap;
+    });
     Chunk<T, W> value;
     Chunk<uint8_t, W> position;
 #pragma unroll

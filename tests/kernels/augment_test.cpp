@@ -3,6 +3,7 @@
 #include <map>
 
 #include "tests/reference/augment.hpp"
+#include "tests/support/device_value.hpp"
 #include "tests/support/fill.hpp"
 #include "tests/support/streams.hpp"
 #include "tests/support/types.hpp"
@@ -19,13 +20,17 @@ const Bound kBound{.terms = 5};
 /// Bytes without repetition near each other: an offset or a flip cannot be mistaken for another.
 Buffer images() { return Buffer(DType::kU8, whole(kImages * kImageSize, 1, 256)); }
 
-kernels::Augment arguments(const Buffer& stored, std::span<const int64_t> index) {
-  return {.n = static_cast<int64_t>(index.size()),
+Buffer indices(const std::vector<int64_t>& index) {
+  return Buffer(DType::kI64, std::vector<double>(index.begin(), index.end()));
+}
+
+kernels::Augment arguments(const Buffer& stored, const Buffer& index) {
+  return {.n = index.size(),
           .h = kH,
           .w = kW,
           .c = kC,
           .images = stored.read_as<uint8_t>(),
-          .index = index,
+          .index = index.read_as<int64_t>(),
           .mean = kMean,
           .stddev = kStddev,
           .y = {}};
@@ -68,9 +73,10 @@ INSTANTIATE_TEST_SUITE_P(Storage, Augment, testing::ValuesIn(kStorage),
 TEST_P(Augment, OnlyNormalises) {
   const Buffer stored = images();
   const std::vector<int64_t> index{5, 0, 63, 5, 17};
+  const Buffer picked = indices(index);
   const auto out = on_every_stream([&](TestStream& s) {
     Buffer y(GetParam(), static_cast<int64_t>(index.size()) * kImageSize);
-    kernels::Augment a = arguments(stored, index);
+    kernels::Augment a = arguments(stored, picked);
     a.y = y.write();
     kernels::augment(s, a);
     return list(std::move(y));
@@ -89,12 +95,13 @@ TEST_P(Augment, CropsAndFlipsAreWindowsOfTheImage) {
   const Buffer stored = images();
   std::vector<int64_t> index(kImages);
   for (size_t i = 0; i < index.size(); ++i) index[i] = static_cast<int64_t>(kImages - 1 - i);
+  const Buffer picked = indices(index);
   for (int64_t pad : {0, 2})
     for (bool flip : {false, true}) {
       if (pad == 0 && !flip) continue;
       const auto out = on_every_stream([&](TestStream& s) {
         Buffer y(GetParam(), kImages * kImageSize);
-        kernels::Augment a = arguments(stored, index);
+        kernels::Augment a = arguments(stored, picked);
         a.pad = pad, a.flip = flip, a.seed = 7, a.epoch = 3, a.y = y.write();
         kernels::augment(s, a);
         return list(std::move(y));
@@ -112,9 +119,10 @@ TEST_P(Augment, CropsAndFlipsAreWindowsOfTheImage) {
 TEST(AugmentRandom, BelongsToTheImage) {
   const Buffer stored = images();
   const std::vector<int64_t> many{3, 9, 27, 40, 41, 42, 43, 44}, one{27};
-  const auto run = [&](std::span<const int64_t> index, uint64_t seed, uint32_t epoch) {
+  const auto run = [&](const std::vector<int64_t>& index, uint64_t seed, uint32_t epoch) {
+    const Buffer picked = indices(index);
     Buffer y(DType::kF32, static_cast<int64_t>(index.size()) * kImageSize);
-    kernels::Augment a = arguments(stored, index);
+    kernels::Augment a = arguments(stored, picked);
     a.pad = 2, a.flip = true, a.seed = seed, a.epoch = epoch, a.y = y.write();
     kernels::augment(stream(), a);
     return y;
@@ -133,11 +141,12 @@ TEST(AugmentRandom, IsUniform) {
   const Buffer stored = images();
   std::vector<int64_t> index(kImages);
   for (size_t i = 0; i < index.size(); ++i) index[i] = static_cast<int64_t>(i);
+  const Buffer picked = indices(index);
   std::map<Choice, int> seen;
   constexpr int kEpochs = 16;
   for (uint32_t epoch = 0; epoch < kEpochs; ++epoch) {
     Buffer y(DType::kF32, kImages * kImageSize);
-    kernels::Augment a = arguments(stored, index);
+    kernels::Augment a = arguments(stored, picked);
     a.pad = 2, a.flip = true, a.epoch = epoch, a.y = y.write();
     kernels::augment(stream(), a);
     for (int64_t i = 0; i < kImages; ++i) ++seen[recover(stored, i, y, i, 2, true)];
@@ -150,14 +159,97 @@ TEST(AugmentRandom, IsUniform) {
   EXPECT_LT(chi_square, 49 + 6 * std::sqrt(98.0));
 }
 
-TEST(AugmentErrors, IndexOutOfRange) {
-  const Buffer stored = images();
-  for (int64_t bad : {int64_t{-1}, kImages}) {
-    const std::vector<int64_t> index{bad};
-    Buffer y(DType::kF32, kImageSize);
-    kernels::Augment a = arguments(stored, index);
+/// All devices, to the bit: the numbers of a run do not depend on where it runs. 4 channels of a
+/// width that is no multiple of any vector, 1 channel, and rows of whole vectors.
+TEST_P(Augment, SameOnEveryDevice) {
+  struct Image {
+    int64_t c, h, w;
+  };
+  CpuStream cpu(1);
+  for (const Image& size : {Image{4, 5, 3}, Image{1, 9, 7}, Image{3, 32, 32}, Image{3, 8, 16}}) {
+    SCOPED_TRACE(testing::Message() << size.c << " x " << size.h << " x " << size.w);
+    const int64_t bytes = size.c * size.h * size.w;
+    const Buffer stored(DType::kU8, whole(7 * bytes, 2, 256)), picked = indices({6, 0, 3, 3, 5});
+    const auto run = [&](auto& s) {
+      Buffer y(GetParam(), 5 * bytes);
+      kernels::augment(s, {.n = 5,
+                           .h = size.h,
+                           .w = size.w,
+                           .c = size.c,
+                           .images = stored.read_as<uint8_t>(),
+                           .index = picked.read_as<int64_t>(),
+                           .mean = {0.1f, 0.5f, 0.7f, 0.3f},
+                           .stddev = {0.3f, 0.2f, 0.9f, 0.7f},
+                           .pad = 4,
+                           .flip = true,
+                           .seed = 0x123456789abcdef0,
+                           .epoch = 11u,
+                           .y = y.write()});
+      return list(std::move(y));
+    };
+    EXPECT_TRUE(same_bits(on_every_stream(run)[0], run(cpu)[0]));
+  }
+}
+
+TEST(AugmentLabels, ArePicked) {
+  const Buffer stored = images(), picked = indices({5, 0, 63, 5}),
+               labels(DType::kI32, whole(kImages, 3, 1000));
+  const auto out = on_every_stream([&](TestStream& s) {
+    Buffer y(DType::kF32, 4 * kImageSize), chosen(DType::kI32, 4);
+    kernels::Augment a = arguments(stored, picked);
     a.y = y.write();
-    EXPECT_THROW(kernels::augment(stream(), a), Error) << bad;
+    a.labels = labels.read_as<int32_t>();
+    a.picked_labels = chosen.write_as<int32_t>();
+    kernels::augment(s, a);
+    return list(std::move(chosen));
+  });
+  EXPECT_EQ(out[0].values(), (std::vector<double>{labels[5], labels[0], labels[63], labels[5]}));
+}
+
+TEST(AugmentRandom, EpochIsReadOnTheDevice) {
+  const Buffer stored = images(), picked = indices({1, 2, 3, 4, 5, 6, 7, 8});
+  InDeviceMemory<uint32_t> epoch(3);
+  const auto run = [&](DeviceValue<uint32_t> value) {
+    Buffer y(DType::kF32, 8 * kImageSize);
+    kernels::Augment a = arguments(stored, picked);
+    a.pad = 2, a.epoch = value, a.y = y.write();
+    kernels::augment(stream(), a);
+    return y;
+  };
+  const Buffer read = run(epoch.at());
+  EXPECT_TRUE(same_bits(read, run(3u)));
+  EXPECT_FALSE(same_bits(read, run(0u)));
+}
+
+TEST(AugmentErrors, LabelsOfOtherImages) {
+  const Buffer stored = images(), picked = indices({1, 2}),
+               few(DType::kI32, whole(kImages - 1, 3, 9)),
+               labels(DType::kI32, whole(kImages, 3, 9));
+  Buffer y(DType::kF32, 2 * kImageSize), one(DType::kI32, 1), two(DType::kI32, 2);
+  kernels::Augment a = arguments(stored, picked);
+  a.y = y.write();
+  a.labels = few.read_as<int32_t>(), a.picked_labels = two.write_as<int32_t>();
+  EXPECT_THROW(kernels::augment(stream(), a), Error);
+  a.labels = labels.read_as<int32_t>(), a.picked_labels = one.write_as<int32_t>();
+  EXPECT_THROW(kernels::augment(stream(), a), Error);
+}
+
+/// A GPU's host cannot see the indices: such an image is NaN, its label -1, and no other suffers.
+TEST(AugmentErrors, IndexOutOfRange) {
+  const Buffer stored = images(), labels(DType::kI32, whole(kImages, 3, 1000));
+  for (int64_t bad : {int64_t{-1}, kImages, int64_t{1} << 40, -(int64_t{1} << 40)}) {
+    const Buffer picked = indices({bad, 7});
+    Buffer y(DType::kF32, 2 * kImageSize), chosen(DType::kI32, 2);
+    kernels::Augment a = arguments(stored, picked);
+    a.pad = 2, a.flip = true, a.y = y.write();
+    a.labels = labels.read_as<int32_t>(), a.picked_labels = chosen.write_as<int32_t>();
+    if (stream().device().kind == Device::Kind::kCpu) {
+      EXPECT_THROW(kernels::augment(stream(), a), Error) << bad;
+      continue;
+    }
+    kernels::augment(stream(), a);
+    for (int64_t i = 0; i < y.size(); ++i) ASSERT_EQ(std::isnan(y[i]), i < kImageSize) << bad;
+    EXPECT_EQ(chosen.values(), (std::vector<double>{-1, labels[7]}));
   }
 }
 

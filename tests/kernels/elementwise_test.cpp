@@ -146,6 +146,60 @@ TEST_P(Elementwise, ReluBackwardWithLanes) {
         }
 }
 
+/// Vectors and what is left behind them: arrays at whole lines, some elements shorter than a
+/// multiple of every vector; what follows them stays.
+TEST_P(Elementwise, ElementsBehindTheLastVector) {
+  constexpr int64_t kRoom = 2048;
+  for (int64_t n : {1, 7, 1021, 2043})
+    for (DType to : kStorage) {
+      SCOPED_TRACE(testing::Message() << "n " << n << " to " << name_of(to));
+      const Buffer x(dtype(), uniform(kRoom, 1)), before(to, uniform(kRoom, 2));
+      std::vector<double> expected = Buffer(to, x.values()).values();
+      for (int64_t i = n; i < kRoom; ++i) expected[static_cast<size_t>(i)] = before[i];
+      const auto y = on_every_stream([&](TestStream& s) {
+        Buffer out(to, before.values());
+        const View whole = out.write();
+        kernels::cast(s, {.x = {x.read().data, dtype(), n}, .y = {whole.data, to, n}});
+        return list(std::move(out));
+      });
+      EXPECT_TRUE(equal(y[0], expected));
+    }
+}
+
+/// y may be one of the operands, dx may be dy.
+TEST_P(Elementwise, InPlace) {
+  const int64_t n = 4097 * 16;
+  const Buffer a(dtype(), uniform(n, 1)), b(dtype(), uniform(n, 2));
+  const auto out = on_every_stream([&](TestStream& s) {
+    Buffer apart(dtype(), n), sum(dtype(), a.values()), through(dtype(), n),
+        gradient(dtype(), b.values());
+    kernels::add(s, {.a = a.read(), .b = b.read(), .y = apart.write(), .relu = true});
+    kernels::add(s, {.a = sum.read(), .b = b.read(), .y = sum.write(), .relu = true});
+    kernels::relu_backward(s, {.y = apart.read(), .dy = b.read(), .dx = through.write()});
+    kernels::relu_backward(s, {.y = apart.read(), .dy = gradient.read(), .dx = gradient.write()});
+    return list(std::move(apart), std::move(sum), std::move(through), std::move(gradient));
+  });
+  EXPECT_TRUE(same_bits(out[0], out[1]));
+  EXPECT_TRUE(same_bits(out[2], out[3]));
+}
+
+/// relu lets NaN through, and so does its gradient.
+TEST_P(Elementwise, NanStays) {
+  std::vector<double> values = uniform(64, 1);
+  for (size_t i = 0; i < values.size(); i += 3) values[i] = std::nan("");
+  const Buffer a(dtype(), values), zero(dtype(), std::vector<double>(64)),
+      dy(dtype(), uniform(64, 2));
+  Buffer y(dtype(), 64), dx(dtype(), 64);
+  kernels::add(stream(), {.a = a.read(), .b = zero.read(), .y = y.write(), .relu = true});
+  kernels::relu_backward(stream(), {.y = y.read(), .dy = dy.read(), .dx = dx.write()});
+  for (int64_t i = 0; i < 64; ++i) {
+    EXPECT_EQ(std::isnan(y[i]), i % 3 == 0) << i;
+    if (i % 3 == 0) {
+      EXPECT_EQ(dx[i], dy[i]) << i;
+    }
+  }
+}
+
 TEST(Reduce, SumSquares) {
   for (int64_t n : cases::lengths()) {
     const Buffer x(DType::kF32, uniform(n, 1, -10, 10));
