@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
 #include <cstdio>
 #include <filesystem>
 #include <new>
 
 #include "cli/help.hpp"
 #include "cli/options.hpp"
+#include "engine/io/text.hpp"
 #include "passnorm/version.hpp"
 #include "train/batch.hpp"
 
@@ -19,7 +21,10 @@ namespace fs = std::filesystem;
 
 void Machine::add_to(OptionTable& options) {
   options.group("Machine");
-  options.choice("device", device, {"auto", "cpu"}, "auto | cpu").changes_nothing();
+  options
+      .text("device", device, "auto | cpu | cuda | cuda:N", "NAME",
+            [](const std::string& name) { device_of(name); })
+      .changes_nothing();
   options.integer("threads", threads, "CPU threads; 0 = all cores", 0, 4096).changes_nothing();
 }
 
@@ -30,7 +35,32 @@ void Machine::add_to(CLI::App& command) {
 }
 
 std::shared_ptr<Stream> Machine::stream() const {
-  return make_stream(device == "cpu" ? Device::cpu() : Device::best(), threads);
+  return make_stream(device_of(device).value_or(Device::best()), threads);
+}
+
+std::string Machine::describe(const Stream& stream) const {
+  const GpuReport report = gpu_report();
+  const Device used = stream.device();
+  if (used.kind == Device::Kind::kCuda)
+    return fmt::format("{}, {}", used.name(), report.gpus.at(static_cast<size_t>(used.index)).name);
+  const int count = static_cast<const CpuStream&>(stream).threads();
+  std::string text = fmt::format("cpu, {} thread{}", count, count == 1 ? "" : "s");
+  if (device == "auto" && !report.runtime.empty()) text += fmt::format(" ({})", report.why_none);
+  return text;
+}
+
+std::optional<Device> device_of(const std::string& name) {
+  if (name == "auto") return {};
+  if (name == "cpu") return Device::cpu();
+  if (name == "cuda") return Device::cuda();
+  constexpr std::string_view kNumbered = "cuda:";
+  int index = -1;
+  const char* const end = name.data() + name.size();
+  if (name.starts_with(kNumbered) && name.size() < kNumbered.size() + 4) {
+    const auto [rest, error] = std::from_chars(name.data() + kNumbered.size(), end, index);
+    if (error == std::errc() && rest == end && index >= 0) return Device::cuda(index);
+  }
+  fail(Fault::kUsage, "unknown device ", quote(name), "; known: auto, cpu, cuda, cuda:N");
 }
 
 void ModelArgument::add_to(CLI::App& command, bool passport_required) {

@@ -43,8 +43,15 @@ struct Machine {
   int threads = 0;
   void add_to(OptionTable& options);
   void add_to(CLI::App& command);
+  /// Error(kMachine) for a GPU that is not there; auto falls back to the CPU.
   std::shared_ptr<Stream> stream() const;
+  /// "cuda:0, NVIDIA H100 80GB HBM3", or "cpu, 8 threads"; of a build for GPUs with the reason why
+  /// auto found none.
+  std::string describe(const Stream& stream) const;
 };
+
+/// auto (none) | cpu | cuda | cuda:N; Error(kUsage) for other names.
+std::optional<Device> device_of(const std::string& name);
 
 /// A released model and, when given, its owner's passport.
 struct ModelArgument {

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <charconv>
-#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -174,46 +173,46 @@ Finding vectors() {
   return f;
 }
 
-/// One training step of the smallest network, in milliseconds.
-double try_step(DType precision) {
-  const auto model = models::make("tiny", {});
+/// One training step of the smallest network.
+void try_step(Device device, DType precision) {
+  const auto model = models::make("tiny", {}, device);
   const train::ImageSet set =
       train::synthetic(train::SyntheticOptions::of_size(8), train::Split::kTrain);
   const train::DeviceImages images(model->stream(), set);
   const std::vector<int64_t> index = {0, 1, 2, 3, 4, 5, 6, 7};
-  const auto start = std::chrono::steady_clock::now();
   const train::Batch batch = images.batch(index, precision);
   const auto r =
       train::forward_backward(*model, nullptr, batch.x, batch.labels, model->training_lanes(), {});
   const float loss = r.losses.loss.to_host(model->stream()).at(0);
   if (!(loss > 0 && loss < 100)) fail(Fault::kBug, "a training step gave the loss ", loss);
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
-      .count();
 }
 
 Finding training() {
   Finding f{.name = "training"};
-  try {
-    try_step(DType::kF32);
-    f.value = "a step of a small network ran: f32";
-    f.data = {{"f32", true}, {"bf16", false}};
-  } catch (const std::exception& e) {
-    f.level = Level::kProblem;
-    f.value = fmt::format("a step of a small network failed: {}", printable(e.what(), 300));
-    f.advice = "nothing can be trained here; report this line with the program's version";
-    f.data = {{"f32", false}, {"bf16", false}};
-    return f;
-  }
-  try {
-    try_step(DType::kBF16);
-    f.value += ", bf16";
-    f.data["bf16"] = true;
+  std::vector<Device> devices{Device::cpu()};
+  if (!gpu_report().gpus.empty()) devices.push_back(Device::cuda());
+  for (const Device device : devices) {
+    Json& data = f.data[device.name()];
+    std::string ran;
+    for (const DType precision : {DType::kF32, DType::kBF16, DType::kF16}) {
+      const char* const name = passnorm::name_of(precision);
+      data[name] = false;
+      try {
+        try_step(device, precision);
+        data[name] = true;
+        ran += fmt::format("{}{}", ran.empty() ? "" : ", ", name);
+      } catch (const std::exception& e) {
+        f.level = Level::kProblem;
+        f.advice = fmt::format("{} in {}: {}; report this line with the program's version",
+                               device.name(), name, printable(e.what(), 300));
+      }
+    }
+    f.value += fmt::format("{}{} ran a step of a small network: {}", f.value.empty() ? "" : "; ",
+                           device.name(), ran.empty() ? "none" : ran);
 #if defined(__x86_64__)
-    if (!__builtin_cpu_supports("avx512bf16"))
-      f.value += " (stored; computed in f32, so it is no faster)";
+    if (device == Device::cpu() && !__builtin_cpu_supports("avx512bf16"))
+      f.value += " (bf16 and f16 are stored so and computed in f32: no faster)";
 #endif
-  } catch (const Error& e) {
-    f.value += "; bf16 is not there: use --precision f32";
   }
   return f;
 }
@@ -295,16 +294,61 @@ Finding secrets() {
 
 Finding gpu() {
   std::error_code error;
-  const bool here =
+  const bool driver =
       fs::exists("/proc/driver/nvidia/version", error) || fs::exists("/dev/nvidiactl", error);
-  Finding f{.name = "GPU",
-            .value = "this build computes on the CPU",
-            .data = {{"build", false}, {"driver", here}}};
-  if (here) {
-    f.level = Level::kNote;
-    f.value = "an NVIDIA driver is here, but this build computes on the CPU";
-    f.advice = "this version has CPU kernels only";
+  const GpuReport report = gpu_report();
+  const bool build = !report.runtime.empty();
+  Finding f{.name = "GPU"};
+  Json gpus = Json::array();
+  for (size_t i = 0; i < report.gpus.size(); ++i) {
+    const GpuReport::Gpu& g = report.gpus[i];
+    const auto memory = static_cast<double>(g.memory_bytes);
+    f.value += fmt::format("cuda:{} is {}, compute capability {}.{}, {} multiprocessors, {}; ", i,
+                           printable(g.name), g.compute_major, g.compute_minor, g.multiprocessors,
+                           gib(memory));
+    gpus.push_back({{"name", printable(g.name)},
+                    {"compute_capability", fmt::format("{}.{}", g.compute_major, g.compute_minor)},
+                    {"multiprocessors", g.multiprocessors},
+                    {"memory", g.memory_bytes}});
   }
+  f.data = {{"build", build}, {"driver", driver}, {"runtime", report.runtime}, {"gpus", gpus}};
+  if (!report.gpus.empty()) {
+    f.value += report.runtime;
+  } else if (build) {
+    f.value = fmt::format("none, so the CPU computes: {} ({})", report.why_none, report.runtime);
+    f.level = driver ? Level::kNote : Level::kOk;
+    if (driver)
+      f.advice = "nvidia-smi shows what the driver gives; this build needs the driver of its CUDA";
+  } else {
+    f.value = "this build computes on the CPU";
+    if (driver) {
+      f.level = Level::kNote;
+      f.value = "an NVIDIA driver is here, but this build computes on the CPU";
+      f.advice = "build with -DPASSNORM_CUDA=ON: CMake then says what is missing";
+    }
+  }
+  return f;
+}
+
+/// cuDNN and cuBLASLt, which only a GPU needs.
+Finding gpu_library_files() {
+  Finding f{.name = "GPU libs"};
+  Json data = Json::array();
+  const bool needed = !gpu_report().gpus.empty();
+  for (const GpuLibrary& library : gpu_libraries()) {
+    const bool found = library.problem.empty();
+    f.value += fmt::format("{}{}", f.value.empty() ? "" : ", ", library.name);
+    f.value += found ? fmt::format(": {} in {}", library.version, printable(library.file, 4096))
+                     : " not found";
+    data.push_back({{"name", library.name},
+                    {"file", found ? Json(printable(library.file, 4096)) : Json(nullptr)},
+                    {"version", found ? Json(library.version) : Json(nullptr)}});
+    if (found || !needed) continue;
+    f.level = Level::kProblem;
+    f.advice += (f.advice.empty() ? "" : "; ") + printable(library.problem, 1000);
+  }
+  if (f.value.empty()) f.value = "this build needs none";
+  f.data = data;
   return f;
 }
 
@@ -349,9 +393,10 @@ Finding folder() {
 }
 
 int run(bool json) {
-  const std::vector<Finding> findings = {program(),    processor(), cores(),     vectors(),
-                                         gpu(),        training(),  threads(),   memory(),
-                                         huge_pages(), secrets(),   libraries(), folder()};
+  const std::vector<Finding> findings = {program(), processor(),         cores(),    vectors(),
+                                         gpu(),     gpu_library_files(), training(), threads(),
+                                         memory(),  huge_pages(),        secrets(),  libraries(),
+                                         folder()};
   const auto count = [&](Level level) {
     return std::ranges::count(findings, level, &Finding::level);
   };

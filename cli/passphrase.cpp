@@ -19,20 +19,6 @@ namespace {
 
 constexpr size_t kMaxBytes = size_t{64} << 10;
 
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
-
 SecretBytes read_descriptor(int fd) {
   SecretBytes bytes(kMaxBytes + 1);
   size_t size = 0;

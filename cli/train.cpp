@@ -121,7 +121,7 @@ void add_train_options(OptionTable& options, TrainOptions& o) {
                  "share of the target spread over all classes", 0, 1);
   options.number("clip-norm", o.fit.clip_norm, "largest norm of the gradient; 0 = no limit", 0,
                  1'000'000'000);
-  options.choice("precision", o.precision, {"f32", "bf16"},
+  options.choice("precision", o.precision, {"f32", "bf16", "f16"},
                  "of activations and their gradients; weights and sums stay f32");
   options.choice("keep", o.keep, {"last", "best"},
                  "which epoch: the last, or the best on the test set, as in the papers' code");

@@ -107,9 +107,6 @@ void describe_training(TrainOptions& o, const OptionTable& table) {
   TrainingSetup setup = set_up(o);
   const Model& model = *setup.model;
   const int64_t steps = setup.data.n / o.fit.batch;
-  if (steps < 1)
-    fail(Fault::kUsage, "--batch ", o.fit.batch, " is larger than the ", setup.data.n,
-         " training images");
   const Trial trial = try_steps(setup, o);
   const Memory& m = trial.memory;
   int64_t bits = 0;
@@ -138,7 +135,8 @@ void describe_training(TrainOptions& o, const OptionTable& table) {
                 {"steps_per_epoch", steps},
                 {"seconds_per_step", trial.seconds},
                 {"memory",
-                 {{"weights", m.weights},
+                 {{"device", model.stream().device().name()},
+                  {"weights", m.weights},
                   {"gradients", m.gradients},
                   {"optimizer", m.optimizer},
                   {"data", m.data},
@@ -161,10 +159,11 @@ void describe_training(TrainOptions& o, const OptionTable& table) {
   fmt::print("{}\n", setup.triggers ? fmt::format(", {} triggers", setup.triggers->n) : "");
   fmt::print("steps     {} an epoch, {} in all\n", steps, steps * o.fit.epochs);
   fmt::print(
-      "memory    {:.0f} MiB: weights {:.1f}, gradients {:.1f}, optimiser {:.1f}, images {:.1f},\n"
+      "memory    {:.0f} MiB on {}: weights {:.1f}, gradients {:.1f}, optimiser {:.1f}, images "
+      "{:.1f},\n"
       "          activations and workspace {:.1f} (peak of {} steps and an evaluation, run)\n",
-      mib(m.total()), mib(m.weights), mib(m.gradients), mib(m.optimizer), mib(m.data),
-      mib(m.activations), kSteps);
+      mib(m.total()), model.stream().device().name(), mib(m.weights), mib(m.gradients),
+      mib(m.optimizer), mib(m.data), mib(m.activations), kSteps);
   fmt::print("time      about {}, at {:.0f} ms a step here, evaluation not included\n",
              duration(seconds), 1e3 * trial.seconds);
   fmt::print("Nothing was written.\n");

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "cli/progress.hpp"
 #include "cli/run_directory.hpp"
@@ -83,7 +84,9 @@ TrainingSetup set_up(TrainOptions& o) {
   o.fit.seed = *o.seed;
   o.fit.optimizer.kind = train::optimizer_kind(o.optimizer);
   o.fit.schedule = train::Schedule::parse(o.schedule);
-  o.fit.precision = o.precision == "bf16" ? DType::kBF16 : DType::kF32;
+  o.fit.precision = o.precision == "bf16"  ? DType::kBF16
+                    : o.precision == "f16" ? DType::kF16
+                                           : DType::kF32;
   o.fit.keep_best = o.keep == "best";
 
   const train::DataSpec spec = train::parse_data_spec(o.data);
@@ -158,12 +161,17 @@ TrainedRun run_training(TrainOptions o) {
     line.note("no checkpoint was saved yet: the run starts again");
 
   const StopSignal stop;
-  bool told = false;
+  bool told = false, device_told = false;
   try {
     run.last = train::fit(
         model, run.passport ? &*run.passport : nullptr,
         {setup.data, &setup.test, setup.triggers ? &*setup.triggers : nullptr}, o.fit,
-        {.progress = [&](const train::Progress& p) { line.show(p); },
+        {.progress =
+             [&](const train::Progress& p) {
+               if (!std::exchange(device_told, true))
+                 line.note("device: " + o.machine.describe(model.stream()));
+               line.show(p);
+             },
          .epoch =
              [&](const train::EpochReport& e) {
                line.show(e);

@@ -35,23 +35,6 @@ namespace {
   }
 }
 
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-
-  int get() const { return fd_; }
-  /// A network file system may report a failed write only here.
-  int close() { return ::close(std::exchange(fd_, -1)); }
-
- private:
-  int fd_;
-};
-
 struct stat status_of(const std::string& path, const Descriptor& file) {
   struct stat status {};
   if (::fstat(file.get(), &status) != 0) fail_errno(path, "read", errno);
@@ -125,6 +108,12 @@ std::pair<Bytes, struct stat> read_whole(const std::string& path, uint64_t max_b
 }
 
 }  // namespace
+
+Descriptor::~Descriptor() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+int Descriptor::close() { return ::close(std::exchange(fd_, -1)); }
 
 std::vector<std::byte> read_file(const std::string& path, uint64_t max_bytes) {
   return read_whole<std::vector<std::byte>>(path, max_bytes).first;

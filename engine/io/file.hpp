@@ -41,6 +41,22 @@ struct WriteOptions {
 void write_file_atomic(const std::string& path, std::span<const std::byte> bytes,
                        WriteOptions options = {});
 
+/// An open file, closed at the end of its life.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor();
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+
+  int get() const { return fd_; }  ///< negative: it could not be opened
+  /// Sooner. A network file system may report a failed write only here: -1, and errno.
+  int close();
+
+ private:
+  int fd_;
+};
+
 inline std::string_view text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }

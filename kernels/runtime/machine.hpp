@@ -1,4 +1,4 @@
-// What the CPU kernels of this build run with on this machine.
+// What the kernels of this build run with on this machine.
 #pragma once
 
 #include <string>
@@ -14,5 +14,15 @@ struct CpuKernels {
 };
 
 CpuKernels cpu_kernels();
+
+/// A library of NVIDIA's that the program opens when it is first needed.
+struct GpuLibrary {
+  std::string name;     ///< "cuDNN 9"
+  std::string file;     ///< as it was opened; empty: it was not found
+  std::string version;  ///< "9.19.0"
+  std::string problem;  ///< one line: where it was looked for, and how to get it
+};
+/// Opens them: tens of milliseconds. None where this build needs none.
+std::vector<GpuLibrary> gpu_libraries();
 
 }  // namespace passnorm

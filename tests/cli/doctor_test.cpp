@@ -26,15 +26,16 @@ TEST(Doctor, TellsWhatThereIs) {
   EXPECT_EQ(keys(json), (std::vector<std::string>{"usable", "checks"}));
   EXPECT_EQ(f.code, json["usable"].get<bool>() ? 0 : 4);
   auto found = checks(f);
-  for (const char* name : {"program", "processor", "cores", "vectors", "GPU", "training", "threads",
-                           "memory", "huge pages", "secrets", "libraries", "folder"})
+  for (const char* name :
+       {"program", "processor", "cores", "vectors", "GPU", "GPU libs", "training", "threads",
+        "memory", "huge pages", "secrets", "libraries", "folder"})
     ASSERT_TRUE(found.contains(name)) << name;
   for (const auto& [name, check] : found) {
     EXPECT_EQ(keys(check), (std::vector<std::string>{"name", "level", "value", "advice", "data"}));
     EXPECT_EQ(check["level"] == "ok", check["advice"].is_null()) << name;
   }
-  EXPECT_EQ(found["training"]["data"]["f32"], true);
-  EXPECT_EQ(found["training"]["data"]["bf16"], true);
+  for (const char* precision : {"f32", "bf16", "f16"})
+    EXPECT_EQ(found["training"]["data"]["cpu"][precision], true) << precision;
   EXPECT_EQ(found["memory"]["data"]["total"].get<double>() / 4096,
             static_cast<double>(sysconf(_SC_PHYS_PAGES)));
   EXPECT_CONTAINS(passnorm({"--version"}).out,
