@@ -92,6 +92,26 @@ TEST(CrossEntropyExtremes, LogitsBeyondExp) {
   for (size_t i = 0; i < 9; ++i) EXPECT_FLOAT_EQ(dlogits.read_as<float>()[i], expected[i]) << i;
 }
 
+/// Equal largest logits in any two places: the first counts, also when it is not the very first.
+TEST(CrossEntropyExtremes, FirstOfEqualLogits) {
+  constexpr int64_t kClasses = 70;
+  const std::vector<std::pair<size_t, size_t>> pairs{{1, 2}, {2, 33}, {5, 37}, {0, 69}, {31, 32}};
+  std::vector<double> values(pairs.size() * kClasses), first;
+  for (size_t i = 0; i < pairs.size(); ++i) {
+    values[i * kClasses + pairs[i].first] = values[i * kClasses + pairs[i].second] = 3;
+    first.push_back(static_cast<double>(pairs[i].first));
+  }
+  const Buffer logits(DType::kF32, values), labels(DType::kI32, first);
+  Buffer loss(DType::kF32, 1), hits(DType::kI32, 1);
+  kernels::cross_entropy(stream(), {.rows = static_cast<int64_t>(pairs.size()),
+                                    .classes = kClasses,
+                                    .logits = logits.read_as<float>(),
+                                    .labels = labels.read_as<int32_t>(),
+                                    .loss = loss.write_as<float>(),
+                                    .hits = hits.write_as<int32_t>()});
+  EXPECT_EQ(hits[0], static_cast<double>(pairs.size()));
+}
+
 /// What std::max_element says: a NaN is never larger, and the largest where it comes first. All of
 /// a row's gradient is NaN, and its lane's loss; other rows and lanes do not notice.
 TEST(CrossEntropyExtremes, Nan) {
