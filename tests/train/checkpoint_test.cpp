@@ -4,7 +4,10 @@
 #include <sys/stat.h>
 
 #include <cmath>
+#include <cstring>
 
+#include "engine/io/crypto.hpp"
+#include "engine/io/file.hpp"
 #include "tests/support/files.hpp"
 
 namespace passnorm::train {
@@ -47,6 +50,28 @@ TEST(CheckpointFile, EveryFlippedByteAndEveryOtherLengthIsRefused) {
   longer.push_back(std::byte{0});
   refused(longer);
   refused(std::vector<std::byte>(bytes.size()));
+}
+
+/// Before there were loss scales: 1, and no steps since it changed.
+TEST(CheckpointFile, TheFirstFormatIsRead) {
+  auto bytes = checkpoint_bytes(example());
+  const std::string now = "passnorm.checkpoint/2";
+  const auto at = std::string(text_of(bytes)).find(now);
+  ASSERT_NE(at, std::string::npos);
+  const auto with_format = [&](char version) {
+    auto other = bytes;
+    other[at + now.size() - 1] = static_cast<std::byte>(version);
+    const auto content = std::span(other).first(other.size() - sizeof(Hash256));
+    const Hash256 checksum = blake2b256(content);
+    std::memcpy(other.data() + content.size(), checksum.data(), checksum.size());
+    return other;
+  };
+  std::vector<double> expected = example().numbers;
+  expected.insert(expected.end(), {1, 0});
+  EXPECT_EQ(parse_checkpoint("x", with_format('1')).numbers, expected);
+  EXPECT_EQ(parse_checkpoint("x", with_format('2')).numbers, example().numbers);
+  EXPECT_CONTAINS(test::refusal(Fault::kInput, [&] { parse_checkpoint("x", with_format('3')); }),
+                  "passnorm.checkpoint/2");
 }
 
 Metadata run_of_example() { return example().run; }
