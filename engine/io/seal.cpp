@@ -40,8 +40,10 @@ bool within_limits(const Header& h) {
 SecretVector<uint8_t> key_of(const SecretText& passphrase, const Header& h) {
   require_sodium();
   SecretVector<uint8_t> key(crypto_secretstream_xchacha20poly1305_KEYBYTES);
-  if (crypto_pwhash(key.data(), key.size(), passphrase.view().data(), passphrase.size(), h.salt,
-                    h.ops, h.mem, crypto_pwhash_ALG_ARGON2ID13) != 0)
+  // An empty passphrase has no address, which the library must not be given.
+  const char* const text = passphrase.size() > 0 ? passphrase.view().data() : "";
+  if (crypto_pwhash(key.data(), key.size(), text, passphrase.size(), h.salt, h.ops, h.mem,
+                    crypto_pwhash_ALG_ARGON2ID13) != 0)
     fail(Fault::kMemory, "out of memory: ", h.mem >> 20,
          " MiB are needed to turn the passphrase into a key");
   return key;
