@@ -4,12 +4,15 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <optional>
 #include <set>
 #include <sstream>
+#include <string_view>
 
 #include "kernels/convolution_plans.hpp"
 #include "kernels/cuda/check.hpp"
@@ -80,13 +83,24 @@ namespace {
 
 using Operation = ConvProblem::Operation;
 
-/// Engines that are timed, and the time that building them may take: some are compiled when they
-/// are built.
-constexpr int kCandidates = 8;
+/// The time that building engines to be timed may take: some are compiled when they are built.
 constexpr std::chrono::seconds kPatience{3};
 constexpr int kRepetitions = 5;
 /// More than any good engine of the networks here asks for.
 constexpr int64_t kMaxWorkspace = int64_t{1} << 30;
+
+/// Engines that are timed for a problem.
+int candidates() {
+  constexpr int kDefault = 8;
+  const char* const set = std::getenv("PASSNORM_ENGINES");
+  if (set == nullptr) return kDefault;
+  const std::string_view text = set;
+  int count = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+  if (error != std::errc() || end != text.data() + text.size() || count < 1)
+    fail(Fault::kUsage, "PASSNORM_ENGINES=", text, ": a number from 1");
+  return count;
+}
 
 enum Uid : int64_t { kFirst = 1, kSecond, kBias, kResult };
 
@@ -110,6 +124,11 @@ class Graph : public fe::graph::Graph {
   bool notes(int64_t index, fe::NumericalNote_t note) const {
     const auto& all = plans.numeric_notes.at(static_cast<size_t>(index));
     return std::find(all.begin(), all.end(), note) != all.end();
+  }
+  /// Lets go of every built engine but one, with its compiled code.
+  void keep_only(int64_t index) {
+    for (size_t i = 0; i < plans.execution_plans.size(); ++i)
+      if (i != static_cast<size_t>(index)) plans.execution_plans[i] = nullptr;
   }
 };
 
@@ -339,20 +358,21 @@ Cudnn::Entry Cudnn::make(const ConvProblem& problem, const ConvOperands& operand
       if (engine_name(*graph, i) == known->engine && graph->build_plan_at_index(i).is_good())
         return entry(graph, i, known->milliseconds);
 
+  const int most = candidates();
   TimingWorkspace workspace;
   std::set<std::string> seen;  // both lists of the heuristics may name an engine
   std::string why = "none of its engines may be used";
   int64_t fastest = -1;
   double milliseconds = INFINITY;
   const auto start = std::chrono::steady_clock::now();
-  for (int64_t i = 0, built = 0; i < graph->get_execution_plan_count() && built < kCandidates;
-       ++i) {
+  for (int64_t i = 0, built = 0; i < graph->get_execution_plan_count() && built < most; ++i) {
     if (fastest >= 0 && std::chrono::steady_clock::now() - start > kPatience) break;
     if (!seen.insert(engine_name(*graph, i)).second) continue;
     if (const auto status = graph->build_plan_at_index(i); status.is_bad()) {
       why = one_line(status);
       continue;
     }
+    if (most == 1) return entry(graph, i, 0);
     ++built;
     const int64_t bytes = graph->get_workspace_size_plan_at_index(i);
     void* const memory = workspace.at_least(bytes);
@@ -361,8 +381,10 @@ Cudnn::Entry Cudnn::make(const ConvProblem& problem, const ConvOperands& operand
     if (needed && *needed < milliseconds) fastest = i, milliseconds = *needed;
   }
   if (fastest < 0) return {nullptr, why};
-  cache_.store(key, text_of({engine_name(*graph, fastest), milliseconds}));
-  return entry(graph, fastest, milliseconds);
+  graph->keep_only(fastest);
+  const std::string choice = text_of({engine_name(*graph, fastest), milliseconds});
+  cache_.store(key, choice);
+  return entry(graph, fastest, parse(choice)->milliseconds);  // rounded, as later processes read it
 }
 
 const ConvPlan* Cudnn::plan(const ConvProblem& problem, const ConvOperands& operands) {

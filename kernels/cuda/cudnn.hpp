@@ -1,4 +1,6 @@
 // cuDNN behind a CUDA stream: single convolutions, each with the fastest of several engines.
+// PASSNORM_ENGINES in the environment is how many are timed (default 8); with 1 nothing is timed or
+// kept on disk: the first that can be built, in the order of cuDNN's heuristics, is taken.
 #pragma once
 
 #include <cudnn_graph.h>
@@ -30,7 +32,7 @@ struct ConvPlan {
   std::shared_ptr<void> graph;
   int64_t index = 0;        ///< of the engine among the graph's
   int64_t workspace = 0;    ///< bytes
-  double milliseconds = 0;  ///< when it was chosen
+  double milliseconds = 0;  ///< when it was chosen; 0 where it was not timed
 };
 
 class Cudnn {
@@ -47,8 +49,8 @@ class Cudnn {
   const ConvPlan* plan(const ConvProblem& problem, const ConvOperands& operands);
   /// The same; Error(kMachine) where no engine offers it.
   const ConvPlan& require(const ConvProblem& problem, const ConvOperands& operands);
-  /// The plan's time, infinite where there is none. What the plan cache knows is not built, which
-  /// takes seconds for engines that are compiled then.
+  /// The plan's time (0 where it was not timed), infinite where there is no plan. What the plan
+  /// cache knows is not built, which takes seconds for engines that are compiled then.
   double milliseconds(const ConvProblem& problem, const ConvOperands& operands);
   void run(const ConvPlan& plan, const ConvOperands& operands);
 
