@@ -9,6 +9,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tarfile
 import tempfile
 import unittest
 from pathlib import Path
@@ -22,6 +23,8 @@ PROGRAM = """#!{python}
 import json, os, pathlib, sys, time
 a, box = sys.argv[1:], pathlib.Path({box!r})
 with open(box / "calls", "a") as f: f.write(" ".join(a) + "\\n")
+with open(box / "engines", "a") as f: f.write(a[0] + " " + os.environ.get("PASSNORM_ENGINES", "-") + " "
+                                              + pathlib.Path(os.environ["XDG_CACHE_HOME"]).name + "\\n")
 def option(name, default=None): return a[a.index(name) + 1] if name in a else default
 what = a[1] if a[0] == "bench" else a[0]
 if (box / "faults/no_gpu").exists() and option("--device") == "cuda":
@@ -29,7 +32,10 @@ if (box / "faults/no_gpu").exists() and option("--device") == "cuda":
 if (box / "faults" / what).exists(): sys.exit(print("passnorm: " + what + " is broken", file=sys.stderr) or 70)
 if (box / "faults" / (what + "_hangs")).exists() and "2048" not in a: time.sleep(60)
 ms = lambda t: {{"median": t, "least": t, "most": t}}
-if what == "doctor": print(json.dumps({{"checks": [{{"name": "program", "value": "passnorm 0.1.0, commit abcdef012345, GNU"}}]}}))
+if what == "doctor":
+    gpus = [] if (box / "faults/no_gpu").exists() else [{{"name": "NVIDIA H999"}}]
+    print(json.dumps({{"checks": [{{"name": "program", "value": "passnorm 0.1.0, commit abcdef012345, GNU"}},
+                                  {{"name": "GPU", "value": "none: no NVIDIA driver is installed", "data": {{"gpus": gpus}}}}]}}))
 if what == "ceilings": print(json.dumps({{"ceilings": {{"copy 1 MiB": 2e12, "copy 1024 MiB": 3e12, "matmul bf16 8192": 7.5e14}}}}))
 if what == "kernels":
     copy = {{"ceiling": "copy 1024 MiB", "bytes": 100}}
@@ -52,14 +58,21 @@ if what == "train":
         line = {{"epoch": i + 1, "seconds": 2.5, "loss": {{"public": drift * (2 - i), "passport": 3 - i}},
                 "test_accuracy": {{"public": 0.85 + 0.1 * i, "passport": 0.8}}}}
         with open(out / "metrics.jsonl", "a") as f: f.write(json.dumps(line) + "\\n")
+    if (box / "faults/train_hangs_later").exists():
+        with open(out / "metrics.jsonl", "a") as f: f.write('{{"epoch": 3, "sec')
+        time.sleep(60)
 """
 
 GTEST = """#!{python}
-import json, pathlib, sys
+import json, pathlib, sys, time
 box = pathlib.Path({box!r})
+if (box / "faults/tests_hang").exists() and "filter=*/Convolution" not in sys.argv[1]:
+    print("[ RUN      ] A.Right\\n[       OK ] A.Right (1 ms)\\n[ RUN      ] A.Wrong/2\\nwrong\\n"
+          "[  FAILED  ] A.Wrong/2, where GetParam() = 3 (20 ms)\\n[ RUN      ] A.Slow", flush=True)
+    time.sleep(60)
 report = next(x for x in sys.argv if x.startswith("--gtest_output=json:"))[20:]
 with open(box / "calls", "a") as f: f.write("kernels_cuda_test " + " ".join(sys.argv[1:]) + "\\n")
-broken = (box / "faults/tests").exists()
+broken = (box / "faults/tests").exists() and "-*Full*:" in sys.argv[1]
 tests = [{{"name": "Right", "result": "COMPLETED"}}, {{"name": "Wrong", "result": "COMPLETED", **({{"failures": [1]}} if broken else {{}})}},
          {{"name": "Other", "result": "SKIPPED"}}]
 pathlib.Path(report).write_text(json.dumps({{"testsuites": [{{"name": "Norm", "testsuite": tests}}]}}))
@@ -69,6 +82,7 @@ sys.exit(broken)
 SANITIZER = """#!/bin/sh
 echo "compute-sanitizer $*" >>{box}/calls
 while [ "${{1#-}}" != "$1" ]; do shift 2; done
+[ ! -e {box}/faults/sanitizer ] || echo '========= Invalid __global__ read of size 4 bytes'
 "$@" && echo '========= ERROR SUMMARY: 0 errors'
 """
 
@@ -78,6 +92,7 @@ import json, os, sys
 if "serve" in sys.argv:
     for line in sys.stdin:
         a = json.loads(line)
+        if os.path.exists({box!r} + "/faults/torch_dies") and "--compile" in a: sys.exit(1)
         t = {{"--published": 20.0, "bf16": 6.0, "f16": 3.0}}
         time = 8.0 if "--compile" in a else next((t[k] for k in t if k in a), 0.4)
         answer = {{"milliseconds": {{"median": time}}, "peak_mib": 1800}}
@@ -155,6 +170,14 @@ class StandIns(unittest.TestCase):
         self.assertEqual(self.part("training")["seconds_to"], {"80%": 2.5, "90%": 5.0, "93%": 5.0, "94%": 5.0})
         self.assertEqual(training["milliseconds"], 5000)
         self.assertIn("| tests | passed |", (self.out / "summary.md").read_text())
+        with tarfile.open(self.out / "results.tar.gz") as archive:
+            self.assertEqual(set(archive.getnames()), {f"{name}.json" for name in PARTS} | {file.name, "summary.md", "suite.log"})
+            self.assertEqual(json.load(archive.extractfile(file.name)), record)
+
+    def test_engines_are_timed_where_time_is_measured(self):
+        self.suite("--parts", "equal|steps")
+        engines = set((self.box / "engines").read_text().splitlines())
+        self.assertEqual(engines, {"bench 1 untimed", "train 1 untimed", "bench - timed"})
 
     def test_ours_and_torch_alternate(self):
         self.suite("--parts", "steps")
@@ -178,9 +201,45 @@ class StandIns(unittest.TestCase):
         self.assertEqual({name: self.part(name)["outcome"] for name in ("ceilings", "tests", "equal", "repeat", "training")},
                          {"ceilings": "failed", "tests": "failed", "equal": "failed", "repeat": "failed", "training": "passed"})
         self.assertIn("exit 70: passnorm: ceilings is broken", self.part("ceilings")["found"])
-        self.assertEqual(self.part("tests")["found"], "2 tests ran; 1 failed: Norm.Wrong")
+        self.assertEqual(self.part("tests")["found"], "4 tests ran; 1 failed: Norm.Wrong")
         self.assertEqual(self.part("equal")["largest_relative_difference"], 0.5)
         self.assertIn("| equal | FAILED |", (self.out / "summary.md").read_text())
+
+    def test_a_test_that_hangs_does_not_hide_the_others(self):
+        self.fault("tests_hang")
+        self.suite("--parts", "tests", "--minutes", "0.1")
+        result = self.part("tests")["binaries"]
+        self.assertEqual(result["kernels_cuda_test"], {"run": 2, "failed": ["A.Wrong/2", "A.Slow (did not end)"], "exit": None})
+        self.assertEqual(result["convolutions"], {"run": 2, "failed": [], "exit": 0})
+
+    def test_what_a_sanitizer_found_before_it_was_stopped(self):
+        self.fault("tests_hang")
+        self.suite("--parts", "sanitizers", "--minutes", "0.1")
+        self.assertIn("failed", self.part("sanitizers")["outcome"])
+        self.assertEqual(self.part("sanitizers")["memcheck"]["summary"], "A.Wrong/2 until time ran out")
+        self.fault("sanitizer")
+        self.suite("--parts", "sanitizers", "--minutes", "0.1")
+        self.assertEqual(self.part("sanitizers")["memcheck"]["summary"],
+                         "========= Invalid __global__ read of size 4 bytes until time ran out")
+
+    def test_training_that_is_stopped_keeps_its_epochs(self):
+        self.fault("train_hangs_later")
+        self.suite("--parts", "training", "--minutes", "0.1")
+        self.assertEqual((self.part("training")["outcome"], len(self.part("training")["curve"])), ("failed", 2))
+        self.assertIn("after 2 epochs, 5.0 s; passnorm was killed", self.part("training")["found"])
+        self.assertEqual([row["kind"] for row in self.record()[1]["rows"]], ["training"])
+
+    def test_pytorch_starts_again(self):
+        self.fault("torch_dies")
+        self.suite("--parts", "steps")
+        rows = {row["name"]: row for row in self.record()[1]["rows"]}
+        self.assertEqual(set(rows["step resnet18 deepipr-v2 last bf16 batch 512"]["peers"]),
+                         {"as published", "channels_last AMP bf16", "channels_last AMP f16"})
+
+    def test_a_device_that_cannot_be_tried_does_not_stop_the_suite(self):
+        self.fault("kernels")
+        self.assertEqual(self.suite("--parts", "ceilings|kernels").returncode, 1)
+        self.assertEqual([self.part(name)["outcome"] for name in ("ceilings", "kernels")], ["passed", "failed"])
 
     def test_time_is_kept(self):
         self.fault("train_hangs")
@@ -194,11 +253,18 @@ class StandIns(unittest.TestCase):
         self.fault("no_gpu")
         done = self.suite()
         self.assertEqual((done.returncode, done.stdout), (4, ""))
-        self.assertEqual(done.stderr, "scripts/gpu_suite: passnorm: no NVIDIA driver is installed; --dry runs every part without a GPU\n")
+        self.assertEqual(done.stderr, "scripts/gpu_suite: none: no NVIDIA driver is installed; --dry runs every part without one\n")
         done = self.suite("--dry")
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertTrue(all("--device cpu" in call for call in self.calls() if call.startswith(("train", "bench step"))))
         self.assertEqual((self.part("sanitizers")["outcome"], self.part("sanitizers")["found"]), ("skipped", "no GPU"))
+
+    def test_takes_an_archive(self):
+        with tarfile.open(self.box / "packed.tar.xz", "w:xz") as archive:
+            archive.add(self.binaries, ".")
+        done = self.run_script("gpu_suite", self.out, "--binaries", self.box / "packed.tar.xz", "--parts", "ceilings|tests")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(self.part("tests")["binaries"]["kernels_cuda_test"]["run"], 2)
 
     def test_usage(self):
         self.assertEqual(self.run_script("gpu_suite").returncode, 2)
@@ -220,6 +286,8 @@ class StandIns(unittest.TestCase):
         names = {f.name for f in (self.box / "pack/lib").iterdir()}
         self.assertTrue(any(name.startswith("libdnnl.so") for name in names), names)
         self.assertFalse(any(name.startswith(("libc.so", "ld-linux")) for name in names), names)
+        with tarfile.open(self.box / "pack.tar.xz") as archive:
+            self.assertIn("./passnorm", archive.getnames())
         version = subprocess.run([self.box / "pack/some_cuda_test", "--version"], capture_output=True, text=True,
                                  env={"LD_LIBRARY_PATH": str(self.box / "pack/lib")})
         self.assertRegex(version.stdout, "^passnorm ")
