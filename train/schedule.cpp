@@ -100,10 +100,11 @@ double Schedule::factor_behind_warmup(int64_t epoch, double t) const {
 }
 
 float Schedule::factor(int64_t epoch, int64_t step, int64_t epochs, int64_t steps_per_epoch) const {
-  const double done = static_cast<double>(epoch * steps_per_epoch + step) + 0.5;
-  const double t = done / static_cast<double>(epochs * steps_per_epoch);
+  const auto steps = static_cast<double>(steps_per_epoch);
+  const double done = static_cast<double>(epoch) * steps + static_cast<double>(step) + 0.5;
+  const double t = done / (static_cast<double>(epochs) * steps);
   const double rise =
-      warmup_ > 0 ? std::min(1.0, done / static_cast<double>(warmup_ * steps_per_epoch)) : 1;
+      warmup_ > 0 ? std::min(1.0, done / (static_cast<double>(warmup_) * steps)) : 1;
   return static_cast<float>(rise * factor_behind_warmup(epoch, t));
 }
 

@@ -24,7 +24,7 @@ inline const std::vector<NormCase>& odd_norms() {
   static const std::vector<NormCase> all{
       {"one_channel", 2, 3, 1, 1}, {"one_position", 4, 1, 32, 16}, {"c31", 2, 33, 31, 31},
       {"c32_s31", 4, 31, 32, 16},  {"c33", 2, 5, 33, 11},          {"c48", 6, 7, 48, 16},
-      {"c7_long", 2, 257, 7, 7},   {"c130", 2, 9, 130, 13},
+      {"c7_long", 2, 257, 7, 7},   {"c130", 2, 9, 130, 13},        {"few_rows", 4, 4, 64, 16},
   };
   return all;
 }

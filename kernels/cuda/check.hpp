@@ -26,9 +26,11 @@ inline Fault fault_of(cudaError_t status) {
 }
 
 inline void check_call(cudaError_t status, const char* call, const char* file, int line) {
-  if (status != cudaSuccess) [[unlikely]]
-    fail(fault_of(status), file, ":", line, ": ", call, ": ", cudaGetErrorName(status), ", ",
-         cudaGetErrorString(status));
+  if (status == cudaSuccess) [[likely]]
+    return;
+  cudaGetLastError();  // it has been reported: later launches are not to blame
+  fail(fault_of(status), file, ":", line, ": ", call, ": ", cudaGetErrorName(status), ", ",
+       cudaGetErrorString(status));
 }
 
 }  // namespace passnorm

@@ -32,7 +32,7 @@ struct Functions {
 };
 
 const Functions& lt() {
-  static const Functions functions;
+  static const Functions& functions = *new Functions;  // streams may end after it would
   return functions;
 }
 

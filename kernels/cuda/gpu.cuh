@@ -37,7 +37,7 @@ template <class... P, class... A>
 void launch(CudaStream& stream, void (*kernel)(P...), dim3 grid, dim3 block,
             std::size_t shared_bytes, A&&... a) {
   kernel<<<grid, block, shared_bytes, static_cast<cudaStream_t>(stream.handle())>>>(P(a)...);
-  PASSNORM_CALL(cudaPeekAtLastError());
+  PASSNORM_CALL(cudaGetLastError());
 }
 
 // Storage types: conversions are single instructions where the hardware has them.

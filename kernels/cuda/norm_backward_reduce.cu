@@ -257,7 +257,9 @@ void reduce(CudaStream& stream, const NormBackward& a, const NormTerms& terms) {
       .y = kMaskByY ? a.y.as<T>() : nullptr,
       .rows = static_cast<int>(g.rows),
       .floor = norm_floor(a.activation),
-      .finish = g.groups == g.channels && g.blocks <= 2 && tiles <= CudaStream::kTickets,
+      // A block of few rows has fewer threads than its tile has channels.
+      .finish = g.groups == g.channels && g.blocks <= 2 && tiles <= CudaStream::kTickets &&
+                int64_t{walk.block.x} * walk.block.y * walk.block.z >= columns * kWidth,
       .out = {.sums = sums.data(),
               .blocks = g.blocks,
               .second_lane = !a.fork && a.lanes == 2 ? g.blocks / 2 : g.blocks,

@@ -11,11 +11,20 @@ namespace {
 
 cudaStream_t stream_of(void* handle) { return static_cast<cudaStream_t>(handle); }
 
+/// What a record cannot repeat: host memory that is not page-locked would be read when it is
+/// replayed, and memory must be where it was.
+void refuse_capture(void* handle, const char* what) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  PASSNORM_CALL(cudaStreamIsCapturing(stream_of(handle), &status));
+  PASSNORM_CHECK(status == cudaStreamCaptureStatusNone, what, " inside a recorded step");
+}
+
 class DeviceMemory final : public MemorySource {
  public:
   DeviceMemory(int device, std::shared_ptr<void> stream)
       : device_(device), stream_(std::move(stream)) {}
   void* take(size_t bytes) override {
+    refuse_capture(stream_.get(), "taking memory from the system");
     void* block = nullptr;
     if (cudaSetDevice(device_) != cudaSuccess || cudaMalloc(&block, bytes) != cudaSuccess) {
       cudaGetLastError();  // the caller reports it
@@ -69,13 +78,6 @@ struct Record {
   Record(const Record&) = delete;
   Record& operator=(const Record&) = delete;
 };
-
-/// Host memory that is not page-locked would be read when the record is replayed.
-void refuse_capture(void* handle, const char* what) {
-  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-  PASSNORM_CALL(cudaStreamIsCapturing(stream_of(handle), &status));
-  PASSNORM_CHECK(status == cudaStreamCaptureStatusNone, what, " inside a recorded step");
-}
 
 }  // namespace
 
@@ -169,8 +171,12 @@ void CudaStream::record_event(void* event) {
 }
 bool CudaStream::event_reached(void* event) {
   const cudaError_t status = cudaEventQuery(static_cast<cudaEvent_t>(event));
-  if (status != cudaErrorNotReady) PASSNORM_CALL(status);
-  return status == cudaSuccess;
+  if (status == cudaErrorNotReady) {
+    cudaGetLastError();  // the next launch would report it
+    return false;
+  }
+  PASSNORM_CALL(status);
+  return true;
 }
 void CudaStream::wait_for_event(void* event) {
   PASSNORM_CALL(cudaEventSynchronize(static_cast<cudaEvent_t>(event)));

@@ -100,6 +100,10 @@ MemoryPool::~MemoryPool() {
 
 void* MemoryPool::State::from_system(size_t size, size_t asked) {
   void* block = source->take(size);
+  if (block == nullptr) {  // returned blocks of other classes may make room
+    trim();
+    block = source->take(size);
+  }
   if (block == nullptr)
     fail(Fault::kMemory, "out of memory: ", asked >> 20, " MiB asked, ", source->free_bytes() >> 20,
          " MiB free, ", used >> 20, " MiB in use, peak ", peak >> 20,
@@ -215,12 +219,12 @@ bool MemoryPool::begin(MemoryPlan& plan) {
   std::lock_guard lock(s.mutex);
   // A block of the slab that outlived its run (it had left the plan) keeps the slab until it goes.
   if (s.plan != nullptr || s.slab_blocks > 0) return false;
+  if (plan.planned_) s.grow_slab(plan.slab_bytes_);  // or throws: then there is no run
   s.plan = &plan;
   s.owner = std::this_thread::get_id();
   s.follows = plan.planned_;
   s.next_event = 0;
   s.blocks.clear();
-  if (plan.planned_) s.grow_slab(plan.slab_bytes_);
   return true;
 }
 

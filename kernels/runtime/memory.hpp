@@ -59,7 +59,8 @@ class MemoryPlan {
 class MemorySource {
  public:
   virtual ~MemorySource() = default;
-  virtual void* take(size_t bytes) = 0;  ///< aligned to 64 bytes at least; null when there is none
+  /// Aligned to 64 bytes at least; null when there is none. Error(kBug) while a step is recorded.
+  virtual void* take(size_t bytes) = 0;
   virtual void give(void* block, size_t bytes) = 0;
   /// In the order of the device's work; never left out by a compiler.
   virtual void fill(void* block, int byte, size_t bytes) = 0;

@@ -22,7 +22,8 @@ inline Device network_device() {
 }
 
 inline std::shared_ptr<Stream> network_stream() {
-  static const std::shared_ptr<Stream> stream = make_stream(network_device(), 2);
+  // Never destroyed: at exit cuDNN ends before what was made ahead of its being opened.
+  static const auto& stream = *new std::shared_ptr<Stream>(make_stream(network_device(), 2));
   return stream;
 }
 

@@ -87,6 +87,11 @@ TEST(Schedule, WarmupIsAFactorOfAnyOther) {
   EXPECT_NEAR(Schedule::parse("warmup:10+constant").factor(4, 9, 5, 10), 0.495, 1e-7);
 }
 
+/// Found by fuzzing: epochs times steps overflowed.
+TEST(Schedule, AWarmupLongerThanAnyRun) {
+  EXPECT_NEAR(Schedule::parse("warmup:7592063002597712782+constant").factor(1, 2, 10, 3), 0, 1e-9);
+}
+
 TEST(Schedule, RefusesOthers) {
   for (const char* text : {"step:",
                            "step:5",

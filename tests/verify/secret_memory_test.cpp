@@ -60,7 +60,16 @@ std::unique_ptr<Model> network() {
   return models::make("tiny", {.plan = PassportPlan::of("pan", "last")}, network_stream());
 }
 
-TEST(SecretMemory, ACopyIsFound) {
+class SecretMemory : public testing::Test {
+ protected:
+  void SetUp() override {
+#if defined(__SANITIZE_ADDRESS__)
+    GTEST_SKIP() << "AddressSanitizer's own memory is too large to be searched";
+#endif
+  }
+};
+
+TEST_F(SecretMemory, ACopyIsFound) {
   MemoryScan scan;
   const auto model = network();
   const auto copies = std::make_unique<std::vector<float>>();
@@ -92,7 +101,7 @@ TEST(SecretMemory, ACopyIsFound) {
   EXPECT_GE(found["seed in hex"], 40) << "a freed text";
 }
 
-TEST(SecretMemory, APassportLeavesNothing) {
+TEST_F(SecretMemory, APassportLeavesNothing) {
   const auto model = network();
   MemoryScan scan;
   {
@@ -119,7 +128,7 @@ template <class F>
   above[1] = 0;
 }
 
-TEST(SecretMemory, DerivingLeavesNothingOnTheStack) {
+TEST_F(SecretMemory, DerivingLeavesNothingOnTheStack) {
   const auto model = network();
   MemoryScan scan;
   const Secret32 seed = fresh_seed();
@@ -151,7 +160,7 @@ SecretText fresh_passphrase() {
   return text;
 }
 
-TEST(SecretMemory, FilesLeaveNothing) {
+TEST_F(SecretMemory, FilesLeaveNothing) {
   const auto model = network();
   const TemporaryFolder folder;
   const std::string plain = folder.path("plain"), sealed = folder.path("sealed");
@@ -180,7 +189,7 @@ TEST(SecretMemory, FilesLeaveNothing) {
 }
 
 /// The whole way of a passport: trained into a network, saved, loaded, examined.
-TEST(SecretMemory, TrainingAndExaminationLeaveNothing) {
+TEST_F(SecretMemory, TrainingAndExaminationLeaveNothing) {
   const TemporaryFolder folder;
   const std::string released = folder.path("m"), owner = folder.path("p");
   const train::DataSpec data = train::parse_data_spec("synthetic:N=128");
