@@ -30,24 +30,25 @@ std::string_view name_of(kernels::NormKind kind) {
   fail(Fault::kBug, "norm kind ", static_cast<int>(kind));
 }
 
-Var ConvNorm::forward(Pass& pass, const Var& x, kernels::NormActivation activation,
-                      const Var& residual) const {
-  if (norm) return norm->forward(pass, convolution.forward(pass.tape, x), residual, activation);
+Var ConvNorm::forward(Pass& pass, const Var& x, const Epilogue& epilogue) const {
+  if (norm) return norm->forward(pass, convolution.forward(pass.tape, x), epilogue);
   if (pass.mode == Mode::kTrain)
     fail(Fault::kUsage,
          "a folded network cannot be trained: it has no normalisation; train the network that it "
          "was made from");
+  const auto& [activation, residual, pool] = epilogue;
   const bool relu_first = activation == kernels::NormActivation::kReluThenAdd ||
                           (activation == kernels::NormActivation::kRelu && !residual.value);
-  const Var y = convolution.forward(pass.tape, x, relu_first);
-  if (!residual.value) return y;
-  return ops::add(pass.tape, y, residual, activation == kernels::NormActivation::kRelu);
+  Var y = convolution.forward(pass.tape, x, relu_first);
+  if (residual.value)
+    y = ops::add(pass.tape, y, residual, activation == kernels::NormActivation::kRelu);
+  return pool ? ops::max_pool(pass.tape, y, *pool) : y;
 }
 
 Var Model::run_layer(Pass& pass, const ConvNorm& layer, const Var& x,
-                     kernels::NormActivation activation, const Var& residual) const {
+                     const Epilogue& epilogue) const {
   if (on_layer_input) on_layer_input(layer.name, x);
-  return layer.forward(pass, x, activation, residual);
+  return layer.forward(pass, x, epilogue);
 }
 
 Var Model::forward(Pass& pass, const Var& x) {

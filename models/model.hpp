@@ -43,9 +43,7 @@ struct ConvNorm {
   std::optional<PassportNorm> norm;
 
   /// Error(kUsage) for a folded layer in training mode.
-  Var forward(Pass& pass, const Var& x,
-              kernels::NormActivation activation = kernels::NormActivation::kRelu,
-              const Var& residual = {}) const;
+  Var forward(Pass& pass, const Var& x, const Epilogue& epilogue = {}) const;
 };
 
 class Model;
@@ -107,8 +105,7 @@ class Model {
   /// The network behind the reading of the passport.
   virtual Var run(Pass& pass, const Var& x) = 0;
   Var run_layer(Pass& pass, const ConvNorm& layer, const Var& x,
-                kernels::NormActivation activation = kernels::NormActivation::kRelu,
-                const Var& residual = {}) const;
+                const Epilogue& epilogue = {}) const;
 
  private:
   friend class Builder;

@@ -46,14 +46,16 @@ class ResNet final : public Model {
     Var x = run_layer(pass, *stem_, input);
     for (const Block& b : blocks_) {
       const Var h = run_layer(pass, *b.first, x);
-      const Var residual = !b.shortcut ? x
-                                       : run_layer(pass, *b.shortcut, x,
-                                                   relu_everywhere ? NormActivation::kRelu
-                                                                   : NormActivation::kIdentity);
+      const Var residual =
+          !b.shortcut ? x
+                      : run_layer(pass, *b.shortcut, x,
+                                  {.activation = relu_everywhere ? NormActivation::kRelu
+                                                                 : NormActivation::kIdentity});
       // With a ReLU on both operands the one after the sum changes nothing.
-      x = run_layer(pass, *b.second, h,
-                    relu_everywhere ? NormActivation::kReluThenAdd : NormActivation::kRelu,
-                    residual);
+      x = run_layer(
+          pass, *b.second, h,
+          {.activation = relu_everywhere ? NormActivation::kReluThenAdd : NormActivation::kRelu,
+           .residual = residual});
     }
     return linear_->forward(pass.tape, ops::global_mean_pool(pass.tape, x));
   }

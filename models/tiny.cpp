@@ -9,6 +9,8 @@
 namespace passnorm::models {
 namespace {
 
+constexpr ops::PoolWindow kHalve{.size = 2, .stride = 2};
+
 class Tiny final : public Model {
  public:
   Tiny(const Architecture& row, std::shared_ptr<Stream> stream, const ModelOptions& options)
@@ -29,9 +31,8 @@ class Tiny final : public Model {
  private:
   Var run(Pass& pass, const Var& input) override {
     Var x = input;
-    for (const ConvNorm* layer : plain_)
-      x = ops::max_pool(pass.tape, run_layer(pass, *layer, x), 2, 2);
-    x = run_layer(pass, *residual_, x, kernels::NormActivation::kRelu, x);
+    for (const ConvNorm* layer : plain_) x = run_layer(pass, *layer, x, {.pool = kHalve});
+    x = run_layer(pass, *residual_, x, {.residual = x});
     return linear_->forward(pass.tape, ops::global_mean_pool(pass.tape, x));
   }
 

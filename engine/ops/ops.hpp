@@ -8,6 +8,7 @@
 #include "engine/autograd/tape.hpp"
 #include "kernels/norm.hpp"
 #include "kernels/passport.hpp"
+#include "kernels/pooling.hpp"
 
 namespace passnorm::ops {
 
@@ -47,7 +48,22 @@ Var norm(Tape& tape, const Var& x, const Var& residual, const std::vector<NormLa
 /// a + b, or relu(a + b); a shared operand is broadcast to a split one.
 Var add(Tape& tape, const Var& a, const Var& b, bool relu);
 
-Var max_pool(Tape& tape, const Var& x, int64_t size, int64_t stride, int64_t pad = 0);
+struct PoolWindow {
+  int64_t size = 2;
+  int64_t stride = 2;
+  int64_t pad = 0;
+
+  /// Over x [N, H, W, C].
+  kernels::PoolGeometry over(const Shape& x) const;
+};
+
+Var max_pool(Tape& tape, const Var& x, const PoolWindow& window);
+
+/// max_pool of norm (no residual; kIdentity or kRelu), to the bit, in one pass: the result of norm
+/// is neither written nor kept for backward (kernels/norm_pool.hpp).
+Var norm_pool(Tape& tape, const Var& x, const std::vector<NormLane>& lanes,
+              const NormOptions& options, const PoolWindow& window);
+
 /// [N, H, W, C] -> [N, C]
 Var global_mean_pool(Tape& tape, const Var& x);
 Var global_max_pool(Tape& tape, const Var& x);

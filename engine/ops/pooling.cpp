@@ -4,11 +4,13 @@
 
 namespace passnorm::ops {
 
-Var max_pool(Tape& tape, const Var& x, int64_t size, int64_t stride, int64_t pad) {
-  const Shape& xs = x.shape();
-  PASSNORM_CHECK(xs.rank() == 4, "x ", xs);
-  const kernels::PoolGeometry g{
-      .n = xs[0], .h = xs[1], .w = xs[2], .c = xs[3], .size = size, .stride = stride, .pad = pad};
+kernels::PoolGeometry PoolWindow::over(const Shape& x) const {
+  PASSNORM_CHECK(x.rank() == 4, "x ", x);
+  return {.n = x[0], .h = x[1], .w = x[2], .c = x[3], .size = size, .stride = stride, .pad = pad};
+}
+
+Var max_pool(Tape& tape, const Var& x, const PoolWindow& window) {
+  const kernels::PoolGeometry g = window.over(x.shape());
   Stream& stream = tape.stream();
   const Var y =
       tape.result(Tensor::empty(stream, {g.n, g.oh(), g.ow(), g.c}, x.value.dtype()), x.lanes, x);

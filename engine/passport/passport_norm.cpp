@@ -2,7 +2,6 @@
 
 #include <cmath>
 
-#include "engine/ops/ops.hpp"
 #include "kernels/elementwise.hpp"
 
 namespace passnorm {
@@ -153,8 +152,7 @@ PassportNorm::Statistics PassportNorm::running(Stream& stream,
   return out;
 }
 
-Var PassportNorm::forward(Pass& pass, const Var& x, const Var& residual,
-                          kernels::NormActivation activation) const {
+Var PassportNorm::forward(Pass& pass, const Var& x, const Epilogue& epilogue) const {
   for (const Branch b : {Branch::kPublic, Branch::kPassport})
     if (x.lanes.has(b) && !source_[static_cast<size_t>(b)])
       fail(Fault::kSecret,
@@ -163,6 +161,7 @@ Var PassportNorm::forward(Pass& pass, const Var& x, const Var& residual,
   const Shape& shape = x.shape();
   const int64_t n = shape[0], positions = shape.size() / (n * spec_.channels);
   PASSNORM_CHECK(shape[-1] == spec_.channels, "x ", shape, " for ", spec_.channels, " channels");
+  PASSNORM_CHECK(!epilogue.pool || !epilogue.residual.value, "a maximum after a residual");
 
   const bool batch = spec_.kind == NormKind::kBatch;
   const bool one_affine = source_[0] == source_[1];
@@ -196,9 +195,12 @@ Var PassportNorm::forward(Pass& pass, const Var& x, const Var& residual,
   } else {
     add_lane(x.lanes.is_both() ? Branch::kPublic : x.lanes.branch());
   }
-  return ops::norm(
-      pass.tape, x, residual, lanes,
-      {.geometry = geometry, .activation = activation, .fork = fork, .fixed_statistics = fixed});
+  const ops::NormOptions options{.geometry = geometry,
+                                 .activation = epilogue.activation,
+                                 .fork = fork,
+                                 .fixed_statistics = fixed};
+  return epilogue.pool ? ops::norm_pool(pass.tape, x, lanes, options, *epilogue.pool)
+                       : ops::norm(pass.tape, x, epilogue.residual, lanes, options);
 }
 
 }  // namespace passnorm

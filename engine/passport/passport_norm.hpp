@@ -4,8 +4,10 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 
 #include "engine/nn/parameter.hpp"
+#include "engine/ops/ops.hpp"
 #include "engine/passport/pass.hpp"
 #include "engine/passport/scheme.hpp"
 #include "kernels/norm.hpp"
@@ -59,6 +61,13 @@ struct NormSpec {
   float momentum = 0.1f;
 };
 
+/// What follows the affine.
+struct Epilogue {
+  kernels::NormActivation activation = kernels::NormActivation::kRelu;
+  Var residual = {};                         ///< without a value: none
+  std::optional<ops::PoolWindow> pool = {};  ///< a maximum at the end, not after a residual
+};
+
 class PassportNorm {
  public:
   /// An ordinary layer: parameters `name`.bn.weight and .bias unless learned is false.
@@ -70,10 +79,8 @@ class PassportNorm {
   static PassportNorm at_site(ParameterSet& set, const std::string& name, const NormSpec& spec,
                               const Scheme& scheme, int64_t offset);
 
-  /// Lanes of the result: those of x, or split where the branches part here. residual without a
-  /// value: none.
-  Var forward(Pass& pass, const Var& x, const Var& residual,
-              kernels::NormActivation activation) const;
+  /// Lanes of the result: those of x, or split where the branches part here.
+  Var forward(Pass& pass, const Var& x, const Epilogue& epilogue) const;
 
   /// The gate's weights at a site that has one, else null.
   const Parameter* gate_in() const { return gate_in_; }

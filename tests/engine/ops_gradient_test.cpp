@@ -21,6 +21,9 @@ using kernels::NormActivation;
 using kernels::NormGeometry;
 using kernels::NormKind;
 
+constexpr auto kRelu = NormActivation::kRelu;
+constexpr auto kReluThenAdd = NormActivation::kReluThenAdd;
+
 /// One thread, and memory that is NaN until it is written.
 CpuStream& poisoned() {
   static CpuStream& s = []() -> CpuStream& {
@@ -121,9 +124,23 @@ struct NormCase {
   NormActivation activation = NormActivation::kIdentity;
   bool fixed = false;
   bool unit = false;
+  std::optional<ops::PoolWindow> pool = std::nullopt;
 };
 
 constexpr int64_t kN = 4, kH = 3, kW = 2, kC = 8;
+
+/// Which element every maximum is.
+void maxima(Evaluation& e, const Var& x, const ops::PoolWindow& window) {
+  const kernels::PoolGeometry g = window.over(x.shape());
+  const Shape ys{g.n, g.oh(), g.ow(), g.c};
+  const Tensor y = Tensor::empty(poisoned(), ys),
+               argmax = Tensor::empty(poisoned(), ys, DType::kU8);
+  kernels::max_pool_forward(
+      poisoned(),
+      {.geometry = g, .x = x.value.view(), .y = y.view(), .argmax = argmax.span<uint8_t>()});
+  for (const uint8_t position : argmax.span<uint8_t>())
+    for (int bit = 0; bit < 8; ++bit) e.sides.push_back((position >> bit & 1) != 0);
+}
 
 Checked norm(const NormCase& n) {
   const NormGeometry geometry = NormGeometry::of(n.kind, kN, kH * kW, kC, n.x_lanes.parts(), 4);
@@ -161,11 +178,21 @@ Checked norm(const NormCase& n) {
           {.geometry = geometry, .x = x.value.view(), .mean = mean.span(), .rstd = rstd.span()});
       for (ops::NormLane& lane : now) lane.mean = mean, lane.rstd = rstd;
     }
-    const Var y = ops::norm(e.tape, x, residual, now,
-                            {.geometry = geometry,
-                             .activation = n.activation,
-                             .fork = n.fork,
-                             .fixed_statistics = n.fixed});
+    const ops::NormOptions options{.geometry = geometry,
+                                   .activation = n.activation,
+                                   .fork = n.fork,
+                                   .fixed_statistics = n.fixed};
+    if (n.pool) {
+      const Var y = ops::norm_pool(e.tape, x, now, options, *n.pool);
+      EXPECT_EQ(y.lanes, y_lanes);
+      e.sum(y);
+      Tape apart(poisoned(), Tape::Mode::kForwardOnly);
+      const Var before = ops::norm(apart, x, {}, now, options);
+      maxima(e, before, *n.pool);
+      if (n.activation == kRelu) e.kinks_at_zero(before.value.span());
+      return;
+    }
+    const Var y = ops::norm(e.tape, x, residual, now, options);
     EXPECT_EQ(y.lanes, n.residual && n.residual->is_split() ? Lanes::split() : y_lanes);
     e.sum(y);
     if (n.activation == NormActivation::kIdentity) return;
@@ -193,8 +220,11 @@ Checked add(Lanes a_lanes, Lanes b_lanes, bool relu) {
 
 Checked max_pool(int64_t size, int64_t stride, int64_t pad) {
   const Var x = distinct({2, 5, 6, 3}, 1);
-  return {
-      {{"x", x}}, [=](Evaluation& e) { e.sum(ops::max_pool(e.tape, x, size, stride, pad)); }, 9};
+  return {{{"x", x}},
+          [=](Evaluation& e) {
+            e.sum(ops::max_pool(e.tape, x, {size, stride, pad}));
+          },
+          9};
 }
 
 Checked cross_entropy(Lanes lanes, float smoothing) {
@@ -313,8 +343,7 @@ Checked norm_and_itself(NormActivation activation, bool fork) {
       24};
 }
 
-constexpr auto kRelu = NormActivation::kRelu;
-constexpr auto kReluThenAdd = NormActivation::kReluThenAdd;
+constexpr ops::PoolWindow kOverlapping{.size = 2, .stride = 1, .pad = 1};
 const Lanes kShared = Lanes::shared(), kSplit = Lanes::split(), kOne = Lanes::only(Branch::kPublic);
 
 const std::vector<OpCase>& op_cases() {
@@ -397,6 +426,36 @@ const std::vector<OpCase>& op_cases() {
       {"norm", "and_itself_relu", [] { return norm_and_itself(kRelu, false); }},
       {"norm", "and_itself_relu_then_add", [] { return norm_and_itself(kReluThenAdd, false); }},
       {"norm", "and_itself_fork", [] { return norm_and_itself(kRelu, true); }},
+      {"norm_pool", "batch_relu", [] { return norm({.activation = kRelu, .pool = kOverlapping}); }},
+      {"norm_pool", "fork",
+       [] {
+         return norm({.x_lanes = kShared,
+                      .affines = 2,
+                      .fork = true,
+                      .activation = kRelu,
+                      .pool = ops::PoolWindow{}});
+       }},
+      {"norm_pool", "group_fork",
+       [] {
+         return norm({.kind = NormKind::kGroup,
+                      .x_lanes = kShared,
+                      .affines = 2,
+                      .fork = true,
+                      .pool = kOverlapping});
+       }},
+      {"norm_pool", "split",
+       [] {
+         return norm({.x_lanes = kSplit, .affines = 2, .activation = kRelu, .pool = kOverlapping});
+       }},
+      {"norm_pool", "fork_fixed_statistics_per_lane",
+       [] {
+         return norm({.x_lanes = kShared,
+                      .affines = 2,
+                      .fork = true,
+                      .activation = kRelu,
+                      .fixed = true,
+                      .pool = kOverlapping});
+       }},
       {"add", "plain", [] { return add(kOne, kOne, false); }},
       {"add", "relu", [] { return add(kShared, kShared, true); }},
       {"add", "shared_to_split", [] { return add(kShared, kSplit, false); }},
@@ -478,6 +537,38 @@ TEST(Cast, RoundsValuesAndGradients) {
       EXPECT_EQ(gradient[i],
                 static_cast<float>(uses) * rounded(0.001f * static_cast<float>(i + 1)));
   }
+}
+
+/// Values and gradients to the bit, with one result of full size less in memory.
+TEST(NormPool, IsNormThenMaxPool) {
+  const Shape xs{4, 8, 8, kC};
+  const int64_t result_bytes = 2 * xs.size() * 4;
+  const NormGeometry geometry = NormGeometry::of(NormKind::kGroup, 4, 64, kC, 1, 4);
+  const ops::NormOptions options{.geometry = geometry, .activation = kRelu, .fork = true};
+  const Tensor mean = input({4, 2}, 1).value, rstd = input({4, 2}, 2).value;
+  const Var x = input(xs, 3, kShared), scale0 = input({kC}, 4), scale1 = input({kC}, 5),
+            shift0 = input({kC}, 6), shift1 = input({kC}, 7);
+  const std::vector<ops::NormLane> lanes{{mean, rstd, scale0, shift0},
+                                         {mean, rstd, scale1, shift1}};
+  const std::array<const Var*, 5> leaves{&x, &scale0, &scale1, &shift0, &shift1};
+  std::array<std::vector<std::vector<float>>, 2> results;
+  std::array<size_t, 2> used{};
+  for (const size_t fused : {0, 1}) {
+    for (const Var* leaf : leaves) *leaf->gradient = {};
+    Tape tape(poisoned());
+    const size_t before = poisoned().memory()->used_bytes();
+    const Var y = fused ? ops::norm_pool(tape, x, lanes, options, {})
+                        : ops::max_pool(tape, ops::norm(tape, x, {}, lanes, options), {});
+    used[fused] = poisoned().memory()->used_bytes() - before;
+    EXPECT_EQ(y.shape(), (Shape{8, 4, 4, kC}));
+    Evaluation(tape).sum(y);
+    tape.backward();
+    results[fused].push_back(y.value.to_host(poisoned()));
+    for (const Var* leaf : leaves)
+      results[fused].push_back(leaf->gradient->value.to_host(poisoned()));
+  }
+  EXPECT_EQ(results[0], results[1]);
+  EXPECT_EQ(used[0] - used[1], static_cast<size_t>(result_bytes));
 }
 
 /// The device's kernels refuse f16: it is stored so and convolved in f32, forward and backward.

@@ -125,7 +125,8 @@ class Network {
   }
   Var forward(Pass& pass, const Layer& l, const Var& x, NormActivation activation,
               const Var& residual) {
-    return l->norm.forward(pass, l->convolution.forward(pass.tape, x), residual, activation);
+    return l->norm.forward(pass, l->convolution.forward(pass.tape, x),
+                           {.activation = activation, .residual = residual});
   }
 
   CpuStream stream_{1};

@@ -64,7 +64,7 @@ class Layer {
       const Parameter *in = norm_.gate_in(), *out = norm_.gate_out();
       pass.used = ops::gate(tape, pass.raw, {{kC, in ? in->var : Var{}, out ? out->var : Var{}}});
     }
-    return norm_.forward(pass, x, residual, activation);
+    return norm_.forward(pass, x, {.activation = activation, .residual = residual});
   }
 
   Values values(const std::string& name) {
@@ -387,7 +387,7 @@ TEST(PassportNorm, WorkedValuesOfBatchNorm) {
   for (const auto& [mean, var] : {std::pair{0.3, 1.3666667}, {0.57, 1.6966667}}) {
     Tape tape(s);
     Pass pass{.tape = tape};
-    const std::vector<float> y = norm.forward(pass, x, {}, NormActivation::kRelu).value.to_host(s);
+    const std::vector<float> y = norm.forward(pass, x, {}).value.to_host(s);
     for (size_t i = 0; i < 3; ++i) EXPECT_EQ(y[i], 0);
     EXPECT_NEAR(y[3], 2.7071303213, 3e-6);  // eps moves the sixth digit
     EXPECT_NEAR(set.find_buffer("n.bn.running_mean")->value.span()[0], mean, 1e-6);
