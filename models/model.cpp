@@ -31,23 +31,34 @@ std::string_view name_of(kernels::NormKind kind) {
 }
 
 Var ConvNorm::forward(Pass& pass, const Var& x, kernels::NormActivation activation,
-                      const Var& residual) const {
+                      const ops::Residual& residual) const {
   if (norm) return norm->forward(pass, convolution.forward(pass.tape, x), residual, activation);
   if (pass.mode == Mode::kTrain)
     fail(Fault::kUsage,
          "a folded network cannot be trained: it has no normalisation; train the network that it "
          "was made from");
   const bool relu_first = activation == kernels::NormActivation::kReluThenAdd ||
-                          (activation == kernels::NormActivation::kRelu && !residual.value);
+                          (activation == kernels::NormActivation::kRelu && !residual.x.value);
   const Var y = convolution.forward(pass.tape, x, relu_first);
-  if (!residual.value) return y;
-  return ops::add(pass.tape, y, residual, activation == kernels::NormActivation::kRelu);
+  if (!residual.x.value) return y;
+  PASSNORM_CHECK(residual.lanes.empty(), "a folded layer adds one that is not folded");
+  return ops::add(pass.tape, y, residual.x, activation == kernels::NormActivation::kRelu);
+}
+
+ops::Residual ConvNorm::unapplied(Pass& pass, const Var& x) const {
+  if (!norm) return forward(pass, x, kernels::NormActivation::kIdentity);
+  return norm->unapplied(pass, convolution.forward(pass.tape, x));
 }
 
 Var Model::run_layer(Pass& pass, const ConvNorm& layer, const Var& x,
-                     kernels::NormActivation activation, const Var& residual) const {
+                     kernels::NormActivation activation, const ops::Residual& residual) const {
   if (on_layer_input) on_layer_input(layer.name, x);
   return layer.forward(pass, x, activation, residual);
+}
+
+ops::Residual Model::run_shortcut(Pass& pass, const ConvNorm& layer, const Var& x) const {
+  if (on_layer_input) on_layer_input(layer.name, x);
+  return layer.unapplied(pass, x);
 }
 
 Var Model::forward(Pass& pass, const Var& x) {

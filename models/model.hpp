@@ -45,7 +45,9 @@ struct ConvNorm {
   /// Error(kUsage) for a folded layer in training mode.
   Var forward(Pass& pass, const Var& x,
               kernels::NormActivation activation = kernels::NormActivation::kRelu,
-              const Var& residual = {}) const;
+              const ops::Residual& residual = {}) const;
+  /// The layer without activation, its norm to be applied by the layer that adds it.
+  ops::Residual unapplied(Pass& pass, const Var& x) const;
 };
 
 class Model;
@@ -108,7 +110,9 @@ class Model {
   virtual Var run(Pass& pass, const Var& x) = 0;
   Var run_layer(Pass& pass, const ConvNorm& layer, const Var& x,
                 kernels::NormActivation activation = kernels::NormActivation::kRelu,
-                const Var& residual = {}) const;
+                const ops::Residual& residual = {}) const;
+  /// A layer that another one adds.
+  ops::Residual run_shortcut(Pass& pass, const ConvNorm& layer, const Var& x) const;
 
  private:
   friend class Builder;

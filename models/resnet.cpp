@@ -46,10 +46,10 @@ class ResNet final : public Model {
     Var x = run_layer(pass, *stem_, input);
     for (const Block& b : blocks_) {
       const Var h = run_layer(pass, *b.first, x);
-      const Var residual = !b.shortcut ? x
-                                       : run_layer(pass, *b.shortcut, x,
-                                                   relu_everywhere ? NormActivation::kRelu
-                                                                   : NormActivation::kIdentity);
+      ops::Residual residual = x;
+      if (b.shortcut)
+        residual = relu_everywhere ? run_layer(pass, *b.shortcut, x, NormActivation::kRelu)
+                                   : run_shortcut(pass, *b.shortcut, x);
       // With a ReLU on both operands the one after the sum changes nothing.
       x = run_layer(pass, *b.second, h,
                     relu_everywhere ? NormActivation::kReluThenAdd : NormActivation::kRelu,

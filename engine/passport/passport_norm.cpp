@@ -2,7 +2,6 @@
 
 #include <cmath>
 
-#include "engine/ops/ops.hpp"
 #include "kernels/elementwise.hpp"
 
 namespace passnorm {
@@ -153,8 +152,14 @@ PassportNorm::Statistics PassportNorm::running(Stream& stream,
   return out;
 }
 
-Var PassportNorm::forward(Pass& pass, const Var& x, const Var& residual,
+Var PassportNorm::forward(Pass& pass, const Var& x, const ops::Residual& residual,
                           kernels::NormActivation activation) const {
+  ops::Residual norm = unapplied(pass, x);
+  norm.options.activation = activation;
+  return ops::norm(pass.tape, x, residual, norm.lanes, norm.options);
+}
+
+ops::Residual PassportNorm::unapplied(Pass& pass, const Var& x) const {
   for (const Branch b : {Branch::kPublic, Branch::kPassport})
     if (x.lanes.has(b) && !source_[static_cast<size_t>(b)])
       fail(Fault::kSecret,
@@ -196,9 +201,7 @@ Var PassportNorm::forward(Pass& pass, const Var& x, const Var& residual,
   } else {
     add_lane(x.lanes.is_both() ? Branch::kPublic : x.lanes.branch());
   }
-  return ops::norm(
-      pass.tape, x, residual, lanes,
-      {.geometry = geometry, .activation = activation, .fork = fork, .fixed_statistics = fixed});
+  return {x, lanes, {.geometry = geometry, .fork = fork, .fixed_statistics = fixed}};
 }
 
 }  // namespace passnorm

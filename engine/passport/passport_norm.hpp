@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "engine/nn/parameter.hpp"
+#include "engine/ops/ops.hpp"
 #include "engine/passport/pass.hpp"
 #include "engine/passport/scheme.hpp"
 #include "kernels/norm.hpp"
@@ -70,10 +71,11 @@ class PassportNorm {
   static PassportNorm at_site(ParameterSet& set, const std::string& name, const NormSpec& spec,
                               const Scheme& scheme, int64_t offset);
 
-  /// Lanes of the result: those of x, or split where the branches part here. residual without a
-  /// value: none.
-  Var forward(Pass& pass, const Var& x, const Var& residual,
+  /// Lanes of the result: those of x, or split where the branches part here.
+  Var forward(Pass& pass, const Var& x, const ops::Residual& residual,
               kernels::NormActivation activation) const;
+  /// The norm of x, to be applied by the norm that adds it. Running statistics follow now.
+  ops::Residual unapplied(Pass& pass, const Var& x) const;
 
   /// The gate's weights at a site that has one, else null.
   const Parameter* gate_in() const { return gate_in_; }
