@@ -3,8 +3,9 @@
 namespace passnorm::kernels {
 namespace {
 
-void check_lane(const NormGeometry& g, const NormLane& lane) {
-  const auto statistics = static_cast<size_t>(g.statistics()),
+/// blocks: behind the lane's tables.
+void check_lane(const NormGeometry& g, int64_t blocks, const NormLane& lane) {
+  const auto statistics = static_cast<size_t>(blocks * g.groups),
              channels = static_cast<size_t>(g.channels);
   PASSNORM_CHECK(lane.mean.size() == statistics && lane.rstd.size() == statistics, "mean [",
                  lane.mean.size(), "] and rstd [", lane.rstd.size(), "] of ", statistics,
@@ -23,7 +24,7 @@ void check_lanes(const Args& a) {
   PASSNORM_CHECK(!a.fork || a.lanes == 2, "a fork has two lanes");
   PASSNORM_CHECK(a.fork || a.lanes == 1 || g.blocks % 2 == 0, g.blocks,
                  " blocks do not divide into two lanes");
-  for (int l = 0; l < a.lanes; ++l) check_lane(g, a.lane[static_cast<size_t>(l)]);
+  for (int l = 0; l < a.lanes; ++l) check_lane(g, g.blocks, a.lane[static_cast<size_t>(l)]);
 }
 
 }  // namespace
@@ -79,6 +80,18 @@ void check(const NormApply& a) {
   PASSNORM_CHECK(!a.residual || a.residual.size == a.y.size ||
                      (a.residual.size * 2 == a.y.size && (a.fork || g.blocks * g.rows % 2 == 0)),
                  "residual has ", a.residual.size, " elements, y ", a.y.size);
+  if (!a.normalises_residual()) {
+    PASSNORM_CHECK(a.residual_lane[1].mean.empty(), "the residual's norm has a second lane only");
+    return;
+  }
+  const int64_t block = g.rows * g.channels, residual_blocks = a.residual.size / block;
+  PASSNORM_CHECK(a.residual && a.residual.size % block == 0, "residual of ", a.residual.size,
+                 " elements, blocks of ", block);
+  check_lane(g, residual_blocks, a.residual_lane[0]);
+  if (a.residual_lane[1].mean.empty()) return;
+  PASSNORM_CHECK(a.y.size / block % 2 == 0, a.y.size / block,
+                 " blocks of y do not divide into two lanes of the residual");
+  check_lane(g, residual_blocks, a.residual_lane[1]);
 }
 
 void check(const NormBackward& a) {

@@ -3,6 +3,7 @@
 //
 //   xhat = (x - mean) * rstd,  rstd = 1 / sqrt(var + eps),  u_l = scale_l * xhat + shift_l
 //   y_l  = u_l | relu(u_l) | relu(u_l + residual) | relu(u_l) + residual
+// The residual is a tensor as it is, or one to which a norm of its own is applied as it is read.
 //
 // Lanes. Rows of x may stand for one branch or for both (public rows first). When the affine or the
 // statistics of two lanes differ and x stands for both still equal ("shared"), apply reads x once
@@ -108,8 +109,14 @@ struct NormApply {
   ConstView x;  ///< [B, R, C]
   ConstView
       residual{};  ///< empty, or as many rows as y, or half (then both lanes read the same rows)
+  /// The residual's own norm, by the rows of y: [0] for the first half, [1] for the second; without
+  /// [1], [0] for all; without both the residual is added as it is. The tables are [B', G], where
+  /// the residual has B' blocks of R rows.
+  std::array<NormLane, 2> residual_lane{};
   std::array<NormLane, 2> lane{};
   View y;  ///< [B, R, C], in a fork [2, B, R, C]
+
+  bool normalises_residual() const { return !residual_lane[0].mean.empty(); }
 };
 void norm_apply(CpuStream& stream, const NormApply& a);
 void norm_apply(CudaStream& stream, const NormApply& a);

@@ -38,17 +38,29 @@ Var ConvNorm::forward(Pass& pass, const Var& x, const Epilogue& epilogue) const 
          "was made from");
   const auto& [activation, residual, pool] = epilogue;
   const bool relu_first = activation == kernels::NormActivation::kReluThenAdd ||
-                          (activation == kernels::NormActivation::kRelu && !residual.value);
+                          (activation == kernels::NormActivation::kRelu && !residual.x.value);
   Var y = convolution.forward(pass.tape, x, relu_first);
-  if (residual.value)
-    y = ops::add(pass.tape, y, residual, activation == kernels::NormActivation::kRelu);
+  if (residual.x.value) {
+    PASSNORM_CHECK(residual.lanes.empty(), "a folded layer adds one that is not folded");
+    y = ops::add(pass.tape, y, residual.x, activation == kernels::NormActivation::kRelu);
+  }
   return pool ? ops::max_pool(pass.tape, y, *pool) : y;
+}
+
+ops::Residual ConvNorm::unapplied(Pass& pass, const Var& x) const {
+  if (!norm) return forward(pass, x, {.activation = kernels::NormActivation::kIdentity});
+  return norm->unapplied(pass, convolution.forward(pass.tape, x));
 }
 
 Var Model::run_layer(Pass& pass, const ConvNorm& layer, const Var& x,
                      const Epilogue& epilogue) const {
   if (on_layer_input) on_layer_input(layer.name, x);
   return layer.forward(pass, x, epilogue);
+}
+
+ops::Residual Model::run_shortcut(Pass& pass, const ConvNorm& layer, const Var& x) const {
+  if (on_layer_input) on_layer_input(layer.name, x);
+  return layer.unapplied(pass, x);
 }
 
 Var Model::forward(Pass& pass, const Var& x) {

@@ -44,6 +44,8 @@ struct ConvNorm {
 
   /// Error(kUsage) for a folded layer in training mode.
   Var forward(Pass& pass, const Var& x, const Epilogue& epilogue = {}) const;
+  /// The layer without activation, its norm to be applied by the layer that adds it.
+  ops::Residual unapplied(Pass& pass, const Var& x) const;
 };
 
 class Model;
@@ -106,6 +108,8 @@ class Model {
   virtual Var run(Pass& pass, const Var& x) = 0;
   Var run_layer(Pass& pass, const ConvNorm& layer, const Var& x,
                 const Epilogue& epilogue = {}) const;
+  /// A layer that another one adds.
+  ops::Residual run_shortcut(Pass& pass, const ConvNorm& layer, const Var& x) const;
 
  private:
   friend class Builder;

@@ -46,11 +46,11 @@ class ResNet final : public Model {
     Var x = run_layer(pass, *stem_, input);
     for (const Block& b : blocks_) {
       const Var h = run_layer(pass, *b.first, x);
-      const Var residual =
-          !b.shortcut ? x
-                      : run_layer(pass, *b.shortcut, x,
-                                  {.activation = relu_everywhere ? NormActivation::kRelu
-                                                                 : NormActivation::kIdentity});
+      ops::Residual residual = x;
+      if (b.shortcut)
+        residual = relu_everywhere
+                       ? run_layer(pass, *b.shortcut, x, {.activation = NormActivation::kRelu})
+                       : run_shortcut(pass, *b.shortcut, x);
       // With a ReLU on both operands the one after the sum changes nothing.
       x = run_layer(
           pass, *b.second, h,

@@ -38,15 +38,12 @@ Shape rows_of_lanes(const Shape& shape, const NormOptions& o) {
   return o.fork ? shape.with_rows(2 * shape[0]) : shape;
 }
 
-/// Undefined elements. shape: of one part of a fork.
-Var result(Tape& tape, const Shape& shape, const Var& x, const Var& residual,
+/// value: without one only the gradient is of interest.
+Var result(Tape& tape, Tensor value, const Var& x, const Var& residual,
            const std::vector<NormLane>& lanes, const NormOptions& o) {
-  const Lanes out = lanes_of_result(x, lanes, o);
-  Tensor value = Tensor::empty(tape.stream(), rows_of_lanes(shape, o), x.value.dtype());
-  return lanes.size() == 1
-             ? tape.result(std::move(value), out, x, residual, lanes[0].scale, lanes[0].shift)
-             : tape.result(std::move(value), out, x, residual, lanes[0].scale, lanes[0].shift,
-                           lanes[1].scale, lanes[1].shift);
+  return tape.result(std::move(value), lanes_of_result(x, lanes, o), x, residual,
+                     lanes.front().scale, lanes.front().shift, lanes.back().scale,
+                     lanes.back().shift);
 }
 
 /// Memory for a [C] gradient that the kernel adds to.
@@ -57,20 +54,17 @@ std::span<float> affine_sink(Stream& stream, const Var& parameter) {
   return to.value.span();
 }
 
-/// The gradients of norm's inputs from dy, that of its result. y: the result where the kernel needs
-/// it, else empty.
-void differentiate(Stream& stream, const Var& x, const Var& residual,
-                   const std::vector<NormLane>& lanes, const NormOptions& o, const Tensor& y,
-                   const Tensor& dy) {
+/// Gradients of one norm's input and affine from dy, that of its result; what concerns a residual
+/// is the caller's.
+kernels::NormBackward backward_of(Stream& stream, const Var& x, const std::vector<NormLane>& lanes,
+                                  const NormOptions& o, ConstView dy) {
   kernels::NormBackward b{.geometry = o.geometry,
                           .lanes = static_cast<int>(lanes.size()),
                           .fork = o.fork,
                           .activation = o.activation,
                           .fixed_statistics = o.fixed_statistics,
                           .x = x.value.view(),
-                          .y = y.view(),
-                          .has_residual = static_cast<bool>(residual.value),
-                          .dy = dy.view(),
+                          .dy = dy,
                           .lane = kernel_lanes(lanes),
                           .accumulate_affine = true};
   for (size_t l = 0; l < lanes.size(); ++l) {
@@ -82,52 +76,78 @@ void differentiate(Stream& stream, const Var& x, const Var& residual,
     b.dx = to.value.view();
     b.accumulate_dx = to.accumulate;
   }
-  if (residual.gradient) {
-    const GradientSink to = residual.sink(stream);
-    b.dresidual = to.value.view();
-    b.accumulate_dresidual = to.accumulate;
-  }
+  return b;
+}
+
+void run(Stream& stream, const kernels::NormBackward& b) {
   dispatch(stream, [&](auto& s) { kernels::norm_backward(s, b); });
 }
 
 }  // namespace
 
-Var norm(Tape& tape, const Var& x, const Var& residual, const std::vector<NormLane>& lanes,
+Var norm(Tape& tape, const Var& x, const Residual& residual, const std::vector<NormLane>& lanes,
          const NormOptions& o) {
+  const Var& r = residual.x;
+  const bool normalised = !residual.lanes.empty();  // the residual, as it is read
+  if (normalised) {
+    const kernels::NormGeometry &g = o.geometry, &of = residual.options.geometry;
+    PASSNORM_CHECK(residual.options.activation == NormActivation::kIdentity && of.rows == g.rows &&
+                       of.channels == g.channels && of.groups == g.groups,
+                   "a residual whose norm is of another kind");
+  }
   const Lanes out_lanes = lanes_of_result(x, lanes, o);
-  PASSNORM_CHECK(!residual.value || residual.lanes == out_lanes ||
-                     (residual.lanes.is_both() && out_lanes.is_both()),
+  const Lanes r_lanes = normalised ? lanes_of_result(r, residual.lanes, residual.options) : r.lanes;
+  PASSNORM_CHECK(!r.value || r_lanes == out_lanes || (r_lanes.is_both() && out_lanes.is_both()),
                  "a residual of other lanes");
-  const bool only_residual_splits = residual.lanes.is_split() && !out_lanes.is_split();
-  const bool residual_is_x = x.gradient && residual.gradient == x.gradient;
-  if (residual.value && (only_residual_splits || residual_is_x)) {
+  const bool only_residual_splits = r_lanes.is_split() && !out_lanes.is_split();
+  const bool residual_is_x = x.gradient && r.gradient == x.gradient;
+  if (r.value && (only_residual_splits || residual_is_x)) {
     // One normalised operand meets both lanes of the residual, or the kernel would write two
     // contributions to one gradient.
     const bool relu_first = o.activation == NormActivation::kReluThenAdd;
     NormOptions alone = o;
     alone.activation = relu_first ? NormActivation::kRelu : NormActivation::kIdentity;
-    return add(tape, norm(tape, x, {}, lanes, alone), residual,
+    return add(tape, norm(tape, x, {}, lanes, alone),
+               normalised ? norm(tape, r, {}, residual.lanes, residual.options) : r,
                o.activation == NormActivation::kRelu);
   }
 
   Stream& stream = tape.stream();
-  const Var y = result(tape, x.shape(), x, residual, lanes, o);
+  // What is added; of a norm applied as it is read there is never a value.
+  const Var added = normalised ? result(tape, {}, r, {}, residual.lanes, residual.options) : r;
+  const Var y = result(tape, Tensor::empty(stream, rows_of_lanes(x.shape(), o), x.value.dtype()), x,
+                       added, lanes, o);
   dispatch(stream, [&](auto& s) {
     kernels::norm_apply(s, {.geometry = o.geometry,
                             .lanes = static_cast<int>(lanes.size()),
                             .fork = o.fork,
                             .activation = o.activation,
                             .x = x.value.view(),
-                            .residual = residual.value.view(),
+                            .residual = r.value.view(),
+                            .residual_lane = kernel_lanes(residual.lanes),
                             .lane = kernel_lanes(lanes),
                             .y = y.value.view()});
   });
 
   // Without a residual the sign of the ReLU is recomputed from x, and y need not be kept for it.
-  const Tensor kept_y =
-      residual.value && o.activation == NormActivation::kRelu ? y.value : Tensor();
-  tape.record(y, [&stream, o, lanes, x, residual, kept_y](const Tensor& dy) {
-    differentiate(stream, x, residual, lanes, o, kept_y, dy);
+  const Tensor kept_y = r.value && o.activation == NormActivation::kRelu ? y.value : Tensor();
+  tape.record(y, [&stream, o, lanes, x, residual, added, normalised, kept_y](const Tensor& dy) {
+    kernels::NormBackward b = backward_of(stream, x, lanes, o, dy.view());
+    b.y = kept_y.view();
+    b.has_residual = static_cast<bool>(residual.x.value);
+    Tensor dadded;
+    if (normalised && added.gradient) {
+      dadded =
+          Tensor::empty(stream, rows_of_lanes(residual.x.shape(), residual.options), dy.dtype());
+      b.dresidual = dadded.view();
+    } else if (added.gradient) {
+      const GradientSink to = added.sink(stream);
+      b.dresidual = to.value.view();
+      b.accumulate_dresidual = to.accumulate;
+    }
+    run(stream, b);
+    if (dadded)
+      run(stream, backward_of(stream, residual.x, residual.lanes, residual.options, dadded.view()));
   });
   return y;
 }
@@ -136,7 +156,8 @@ Var norm_pool(Tape& tape, const Var& x, const std::vector<NormLane>& lanes, cons
               const PoolWindow& window) {
   const kernels::PoolGeometry g = window.over(x.shape());
   Stream& stream = tape.stream();
-  const Var y = result(tape, {g.n, g.oh(), g.ow(), g.c}, x, {}, lanes, o);
+  const Shape pooled = rows_of_lanes({g.n, g.oh(), g.ow(), g.c}, o);
+  const Var y = result(tape, Tensor::empty(stream, pooled, x.value.dtype()), x, {}, lanes, o);
   const Tensor argmax = Tensor::empty(stream, y.shape(), DType::kU8);
   dispatch(stream, [&](auto& s) {
     kernels::norm_pool_forward(s, {.norm = o.geometry,
@@ -158,7 +179,7 @@ Var norm_pool(Tape& tape, const Var& x, const std::vector<NormLane>& lanes, cons
                                      .argmax = argmax.span<uint8_t>(),
                                      .dx = d.view()});
     });
-    differentiate(stream, x, {}, lanes, o, {}, d);
+    run(stream, backward_of(stream, x, lanes, o, d.view()));
   });
   return y;
 }

@@ -40,9 +40,23 @@ struct NormOptions {
   bool fixed_statistics = false;  ///< the statistics do not depend on x
 };
 
+/// What `norm` adds: nothing (x has no value), x as it is (no lanes), or the norm of x, which is
+/// applied as x is read and never stored.
+struct Residual {
+  Var x;
+  std::vector<NormLane> lanes = {};  ///< as in `norm`, with its options
+  NormOptions options = {};          ///< of the same rows of a block and groups as what it is added
+                                     ///< to; without activation
+
+  Residual() = default;
+  Residual(const Var& as_it_is) : x(as_it_is) {}
+  Residual(const Var& of, std::vector<NormLane> norm, const NormOptions& how)
+      : x(of), lanes(std::move(norm)), options(how) {}
+};
+
 /// Normalise, affine per lane, residual, activation (kernels/norm.hpp). lanes: one, or two where
-/// they differ. residual: without a value none; shared operands serve both lanes.
-Var norm(Tape& tape, const Var& x, const Var& residual, const std::vector<NormLane>& lanes,
+/// they differ. Shared operands serve both lanes.
+Var norm(Tape& tape, const Var& x, const Residual& residual, const std::vector<NormLane>& lanes,
          const NormOptions& options);
 
 /// a + b, or relu(a + b); a shared operand is broadcast to a split one.

@@ -153,6 +153,14 @@ PassportNorm::Statistics PassportNorm::running(Stream& stream,
 }
 
 Var PassportNorm::forward(Pass& pass, const Var& x, const Epilogue& epilogue) const {
+  PASSNORM_CHECK(!epilogue.pool || !epilogue.residual.x.value, "a maximum after a residual");
+  ops::Residual norm = unapplied(pass, x);
+  norm.options.activation = epilogue.activation;
+  return epilogue.pool ? ops::norm_pool(pass.tape, x, norm.lanes, norm.options, *epilogue.pool)
+                       : ops::norm(pass.tape, x, epilogue.residual, norm.lanes, norm.options);
+}
+
+ops::Residual PassportNorm::unapplied(Pass& pass, const Var& x) const {
   for (const Branch b : {Branch::kPublic, Branch::kPassport})
     if (x.lanes.has(b) && !source_[static_cast<size_t>(b)])
       fail(Fault::kSecret,
@@ -161,7 +169,6 @@ Var PassportNorm::forward(Pass& pass, const Var& x, const Epilogue& epilogue) co
   const Shape& shape = x.shape();
   const int64_t n = shape[0], positions = shape.size() / (n * spec_.channels);
   PASSNORM_CHECK(shape[-1] == spec_.channels, "x ", shape, " for ", spec_.channels, " channels");
-  PASSNORM_CHECK(!epilogue.pool || !epilogue.residual.value, "a maximum after a residual");
 
   const bool batch = spec_.kind == NormKind::kBatch;
   const bool one_affine = source_[0] == source_[1];
@@ -195,12 +202,7 @@ Var PassportNorm::forward(Pass& pass, const Var& x, const Epilogue& epilogue) co
   } else {
     add_lane(x.lanes.is_both() ? Branch::kPublic : x.lanes.branch());
   }
-  const ops::NormOptions options{.geometry = geometry,
-                                 .activation = epilogue.activation,
-                                 .fork = fork,
-                                 .fixed_statistics = fixed};
-  return epilogue.pool ? ops::norm_pool(pass.tape, x, lanes, options, *epilogue.pool)
-                       : ops::norm(pass.tape, x, epilogue.residual, lanes, options);
+  return {x, lanes, {.geometry = geometry, .fork = fork, .fixed_statistics = fixed}};
 }
 
 }  // namespace passnorm

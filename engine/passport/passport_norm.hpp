@@ -64,7 +64,7 @@ struct NormSpec {
 /// What follows the affine.
 struct Epilogue {
   kernels::NormActivation activation = kernels::NormActivation::kRelu;
-  Var residual = {};                         ///< without a value: none
+  ops::Residual residual = {};               ///< without a value: none
   std::optional<ops::PoolWindow> pool = {};  ///< a maximum at the end, not after a residual
 };
 
@@ -81,6 +81,8 @@ class PassportNorm {
 
   /// Lanes of the result: those of x, or split where the branches part here.
   Var forward(Pass& pass, const Var& x, const Epilogue& epilogue) const;
+  /// The norm of x, to be applied by the norm that adds it. Running statistics follow now.
+  ops::Residual unapplied(Pass& pass, const Var& x) const;
 
   /// The gate's weights at a site that has one, else null.
   const Parameter* gate_in() const { return gate_in_; }

@@ -24,11 +24,14 @@ struct ApplyRows {
   T* y[2];
   const float* multiplier[2];
   const float* addend[2];
+  const float* residual_multiplier[2];
+  const float* residual_addend[2];
   float floor;  // smaller values become this: 0, or minus infinity
   bool stream;
 };
 
-template <class T, bool kFork, Residual kResidual>
+/// kNormalised: the residual has a norm of its own.
+template <class T, bool kFork, Residual kResidual, bool kNormalised>
 void apply_rows(const ApplyRows<T>& a) {
   for (int64_t row = 0; row < a.rows; ++row) {
     const int64_t offset = row * a.channels;
@@ -37,11 +40,14 @@ void apply_rows(const ApplyRows<T>& a) {
       const auto floor = hn::Set(d, a.floor);
       for (int l = 0; l < (kFork ? 2 : 1); ++l) {
         auto u = hn::MulAdd(x, load(d, a.multiplier[l] + c), load(d, a.addend[l] + c));
-        if constexpr (kResidual == Residual::kBefore)
-          u = hn::Add(u, load(d, a.residual[l] + offset + c));
+        auto residual = hn::Zero(d);
+        if constexpr (kResidual != Residual::kNone) residual = load(d, a.residual[l] + offset + c);
+        if constexpr (kNormalised)
+          residual = hn::MulAdd(residual, load(d, a.residual_multiplier[l] + c),
+                                load(d, a.residual_addend[l] + c));
+        if constexpr (kResidual == Residual::kBefore) u = hn::Add(u, residual);
         u = hn::IfThenElse(hn::Lt(u, floor), floor, u);  // not a maximum: NaN stays
-        if constexpr (kResidual == Residual::kAfter)
-          u = hn::Add(u, load(d, a.residual[l] + offset + c));
+        if constexpr (kResidual == Residual::kAfter) u = hn::Add(u, residual);
         T* y = a.y[l] + offset + c;
         if (a.stream)
           stream_store(d, u, y);
@@ -53,7 +59,14 @@ void apply_rows(const ApplyRows<T>& a) {
   if (a.stream) hwy::FlushStream();
 }
 
-template <class T, bool kFork, Residual kResidual>
+/// The lane of the residual's norm, by the block of y.
+const NormLane& residual_lane_of(const NormApply& a, int64_t y_block) {
+  const int64_t y_blocks = a.geometry.blocks * (a.fork ? 2 : 1);
+  const bool second = !a.residual_lane[1].mean.empty() && y_block >= y_blocks / 2;
+  return a.residual_lane[second ? 1 : 0];
+}
+
+template <class T, bool kFork, Residual kResidual, bool kNormalised>
 void apply_typed(CpuStream& stream, const NormApply& a) {
   const NormGeometry& g = a.geometry;
   const int64_t rows = g.blocks * g.rows, channels = g.channels;
@@ -70,15 +83,16 @@ void apply_typed(CpuStream& stream, const NormApply& a) {
   all.floor = identity ? -std::numeric_limits<float>::infinity() : 0.0f;
   all.stream = can_stream(y, channels, a.y.size);
 
+  constexpr int64_t kLanes = kFork ? 2 : 1, kTables = kNormalised ? 4 : 2;
   const auto walk = [&](int64_t begin, int64_t end) {
-    const Scratch<float> scratch(stream, parts * 4 * channels);
+    const Scratch<float> scratch(stream, parts * kLanes * kTables * channels);
     int64_t block_of_part[2] = {-1, -1};  // whose coefficients stand in scratch
     for_tiles(g, parts, begin, end, [&](int64_t part, int64_t block, int64_t first, int64_t last) {
       ApplyRows<T> tile = all;
       tile.rows = last - first;
       tile.x = x + first * channels;
-      for (int l = 0; l < (kFork ? 2 : 1); ++l) {
-        float* multiplier = scratch.data() + (part * 4 + l * 2) * channels;
+      for (int l = 0; l < kLanes; ++l) {
+        float* multiplier = scratch.data() + (part * kLanes + l) * kTables * channels;
         float* addend = multiplier + channels;
         const NormLane& lane = a.lane[static_cast<size_t>(lane_of(a, block, l))];
         if (block_of_part[part] != block) norm_coefficients(g, lane, block, multiplier, addend);
@@ -88,9 +102,17 @@ void apply_typed(CpuStream& stream, const NormApply& a) {
         const int64_t residual_row = half ? first - part * part_rows : y_row;
         tile.y[l] = y + y_row * channels;
         if (residual != nullptr) tile.residual[l] = residual + residual_row * channels;
+        if constexpr (kNormalised) {
+          float *own_multiplier = addend + channels, *own_addend = own_multiplier + channels;
+          if (block_of_part[part] != block)
+            norm_coefficients(g, residual_lane_of(a, y_row / g.rows), residual_row / g.rows,
+                              own_multiplier, own_addend);
+          tile.residual_multiplier[l] = own_multiplier;
+          tile.residual_addend[l] = own_addend;
+        }
       }
       block_of_part[part] = block;
-      apply_rows<T, kFork, kResidual>(tile);
+      apply_rows<T, kFork, kResidual, kNormalised>(tile);
     });
   };
   parallel_for(stream, part_rows, tile_rows(g), walk);
@@ -98,12 +120,18 @@ void apply_typed(CpuStream& stream, const NormApply& a) {
 
 template <class T, bool kFork>
 void apply_residual(CpuStream& stream, const NormApply& a) {
+  const auto with = [&]<Residual kResidual>() {
+    if (a.normalises_residual())
+      apply_typed<T, kFork, kResidual, true>(stream, a);
+    else
+      apply_typed<T, kFork, kResidual, false>(stream, a);
+  };
   if (!a.residual)
-    apply_typed<T, kFork, Residual::kNone>(stream, a);
+    apply_typed<T, kFork, Residual::kNone, false>(stream, a);
   else if (a.activation == NormActivation::kReluThenAdd)
-    apply_typed<T, kFork, Residual::kAfter>(stream, a);
+    with.template operator()<Residual::kAfter>();
   else
-    apply_typed<T, kFork, Residual::kBefore>(stream, a);
+    with.template operator()<Residual::kBefore>();
 }
 
 void apply(CpuStream& stream, const NormApply& a) {

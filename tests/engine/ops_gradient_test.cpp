@@ -315,6 +315,63 @@ Checked sign_loss() {
           7};
 }
 
+/// A norm that adds the norm of another input, applied as it is read. Lanes of x and of the
+/// residual, and whether each parts here.
+struct NormOfBothCase {
+  NormKind kind;
+  Lanes x_lanes;
+  bool x_fork;
+  Lanes residual_lanes;
+  bool residual_fork;
+  NormActivation activation = NormActivation::kRelu;
+};
+Checked norm_of_both(const NormOfBothCase& n) {
+  struct Operand {
+    NormGeometry geometry;
+    Var x;
+    std::vector<ops::NormLane> lanes;
+    bool fork;
+
+    std::vector<ops::NormLane> measured() const {
+      const Shape table{geometry.blocks, geometry.groups};
+      const Tensor mean = Tensor::empty(poisoned(), table), rstd = Tensor::empty(poisoned(), table);
+      kernels::norm_statistics(
+          poisoned(),
+          {.geometry = geometry, .x = x.value.view(), .mean = mean.span(), .rstd = rstd.span()});
+      std::vector<ops::NormLane> now = lanes;
+      for (ops::NormLane& lane : now) lane.mean = mean, lane.rstd = rstd;
+      return now;
+    }
+  };
+  Checked c;
+  const auto operand = [&](const char* name, Lanes lanes, bool fork, uint32_t tag) {
+    const int64_t rows = 2 * lanes.parts();
+    Operand o{NormGeometry::of(n.kind, rows, kH * kW, kC, lanes.parts(), 4),
+              input({rows, kH, kW, kC}, tag, lanes),
+              std::vector<ops::NormLane>(fork || lanes.is_split() ? 2 : 1), fork};
+    c.leaves.push_back({name, o.x});
+    for (ops::NormLane& lane : o.lanes) {
+      lane.scale = input({kC}, ++tag);
+      lane.shift = input({kC}, ++tag);
+      c.leaves.push_back({concat("scale of ", name, tag), lane.scale});
+      c.leaves.push_back({concat("shift of ", name, tag), lane.shift});
+    }
+    c.roundings += static_cast<double>(o.geometry.group_size());
+    return o;
+  };
+  const Operand x = operand("x", n.x_lanes, n.x_fork, 20),
+                r = operand("residual", n.residual_lanes, n.residual_fork, 40);
+  c.f = [=](Evaluation& e) {
+    const Var y = ops::norm(
+        e.tape, x.x, {r.x, r.measured(), {.geometry = r.geometry, .fork = r.fork}}, x.measured(),
+        {.geometry = x.geometry, .activation = n.activation, .fork = x.fork});
+    e.sum(y);
+    if (n.activation == NormActivation::kIdentity) return;
+    for (const float v : y.value.span()) e.sides.push_back(v > 0);
+  };
+  return c;
+}
+
 /// An input that is both operands: its gradient gets two contributions from one closure.
 Checked add_itself() {
   const Var x = input({2, 3}, 1);
@@ -408,6 +465,35 @@ const std::vector<OpCase>& op_cases() {
        [] {
          return norm(
              {.x_lanes = kShared, .affines = 2, .fork = true, .activation = kRelu, .fixed = true});
+       }},
+      {"norm", "of_both",
+       [] {
+         return norm_of_both({NormKind::kBatch, kOne, false, kOne, false});
+       }},
+      {"norm", "of_both_identity",
+       [] {
+         return norm_of_both(
+             {NormKind::kLayer, kOne, false, kOne, false, NormActivation::kIdentity});
+       }},
+      {"norm", "of_both_fork",
+       [] {
+         return norm_of_both({NormKind::kBatch, kShared, true, kShared, true});
+       }},
+      {"norm", "of_both_fork_split",
+       [] {
+         return norm_of_both({NormKind::kGroup, kShared, true, kSplit, false});
+       }},
+      {"norm", "of_both_split_fork",
+       [] {
+         return norm_of_both({NormKind::kGroup, kSplit, false, kShared, true});
+       }},
+      {"norm", "of_both_split_shared",
+       [] {
+         return norm_of_both({NormKind::kBatch, kSplit, false, kShared, false});
+       }},
+      {"norm", "of_both_shared_fork",
+       [] {
+         return norm_of_both({NormKind::kInstance, kShared, false, kShared, true});
        }},
       {"norm", "split_shared_residual",
        [] {

@@ -45,7 +45,9 @@ class Network {
 
   /// Logits [lanes N, classes] and the sum of all losses; gradients are added, or nothing is
   /// differentiated.
-  std::pair<std::vector<float>, double> run(Lanes lanes, Mode mode, bool differentiate) {
+  /// apply_shortcut: its norm has a result of its own, instead of being applied by the second's.
+  std::pair<std::vector<float>, double> run(Lanes lanes, Mode mode, bool differentiate,
+                                            bool apply_shortcut = false) {
     Tape tape(stream_, differentiate ? Tape::Mode::kRecord : Tape::Mode::kForwardOnly);
     Pass pass{.tape = tape, .mode = mode, .passport = &*open_, .raw = {}, .used = {}};
     const std::vector<double> pixels = uniform(kN * kSize * kSize * 3, 1);
@@ -59,8 +61,12 @@ class Network {
     if (lanes.has(Branch::kPassport)) read(pass);
     x = forward(pass, stem_, x, NormActivation::kRelu, {});
     const Var h = forward(pass, first_, x, NormActivation::kRelu, {});
-    const Var residual = forward(
-        pass, shortcut_, x, residual_relu_ ? NormActivation::kRelu : NormActivation::kIdentity, {});
+    ops::Residual residual;
+    if (residual_relu_ || apply_shortcut)
+      residual = forward(pass, shortcut_, x,
+                         residual_relu_ ? NormActivation::kRelu : NormActivation::kIdentity, {});
+    else
+      residual = shortcut_->norm.unapplied(pass, shortcut_->convolution.forward(tape, x));
     x = forward(pass, second_, h,
                 residual_relu_ ? NormActivation::kReluThenAdd : NormActivation::kRelu, residual);
     x = forward(pass, last_, x, NormActivation::kRelu, {});
@@ -124,7 +130,7 @@ class Network {
     pass.used = ops::gate(pass.tape, pass.raw, gates);
   }
   Var forward(Pass& pass, const Layer& l, const Var& x, NormActivation activation,
-              const Var& residual) {
+              const ops::Residual& residual) {
     return l->norm.forward(pass, l->convolution.forward(pass.tape, x),
                            {.activation = activation, .residual = residual});
   }
@@ -209,6 +215,33 @@ TEST_P(BlockFork, EqualsTwoPasses) {
       of_branches.insert(of_branches.end(), second.begin(), second.end());
       EXPECT_LE(distance(evaluated, of_branches), limit * norm_of(of_branches));
     }
+}
+
+/// A shortcut's norm that is applied as it is read gives the bits of one with a result of its own.
+TEST_P(BlockFork, AppliesTheShortcutsNormAsItIsRead) {
+  for (unsigned placement = 1; placement <= kPlacements; ++placement) {
+    Network read(GetParam().kind, *GetParam().scheme, placement, false),
+        stored(GetParam().kind, *GetParam().scheme, placement, false);
+    for (const Lanes lanes :
+         {Lanes::only(Branch::kPublic), Lanes::only(Branch::kPassport), Lanes::shared()}) {
+      SCOPED_TRACE(concat("placement ", placement, ", parts ", lanes.parts(), ", shared ",
+                          lanes.is_shared()));
+      read.set.begin_gradients(), stored.set.begin_gradients();
+      EXPECT_EQ(read.run(lanes, Mode::kTrain, true), stored.run(lanes, Mode::kTrain, true, true));
+      read.finish(), stored.finish();
+      for (size_t i = 0; i < read.set.parameters().size(); ++i) {
+        const Parameter &p = read.set.parameters()[i], &q = stored.set.parameters()[i];
+        EXPECT_EQ(read.numbers(p.var.gradient->value), stored.numbers(q.var.gradient->value))
+            << p.spec.name;
+      }
+      for (size_t i = 0; i < read.set.buffers().size(); ++i)
+        EXPECT_EQ(read.numbers(read.set.buffers()[i].value),
+                  stored.numbers(stored.set.buffers()[i].value))
+            << read.set.buffers()[i].spec.name;
+      EXPECT_EQ(read.run(lanes, Mode::kEvaluate, false),
+                stored.run(lanes, Mode::kEvaluate, false, true));
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Schemes, BlockFork, testing::ValuesIn(all_cases()),

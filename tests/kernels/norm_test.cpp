@@ -23,10 +23,11 @@ constexpr std::array<NormActivation, 3> kActivations{
     NormActivation::kIdentity, NormActivation::kRelu, NormActivation::kReluThenAdd};
 constexpr std::array<const char*, 3> kActivationNames{"identity", "relu", "relu_then_add"};
 
-/// One affine; both lanes of an input that stands for both; each lane's own half of the input.
-enum class Mode { kOne, kFork, kSplit };
+/// One affine; both lanes of an input that stands for both; each lane's own half of the input, with
+/// an affine each or one for both.
+enum class Mode { kOne, kFork, kSplit, kHalves };
 constexpr std::array<Mode, 3> kModes{Mode::kOne, Mode::kFork, Mode::kSplit};
-constexpr std::array<const char*, 3> kModeNames{"one lane", "fork", "split"};
+constexpr std::array<const char*, 4> kModeNames{"one lane", "fork", "split", "halves"};
 
 struct Param {
   NormKind kind;
@@ -53,11 +54,12 @@ struct Data {
   bool affine;
 
   /// statistics_of_lane: each lane gets its own mean and rstd, which only apply and fixed
-  /// statistics allow in a fork.
-  Data(const Param& p, Mode mode, bool with_affine, bool statistics_of_lane = false)
+  /// statistics allow in a fork. tag: data of another tag are other data.
+  Data(const Param& p, Mode mode, bool with_affine, bool statistics_of_lane = false,
+       uint32_t tag = 0)
       : affine(with_affine) {
     const NormCase& z = p.size;
-    const int64_t parts = mode == Mode::kSplit ? 2 : 1;
+    const int64_t parts = mode == Mode::kSplit || mode == Mode::kHalves ? 2 : 1;
     geometry = NormGeometry::of(p.kind, z.n, z.s, z.c, parts, z.group_channels);
     norm = {.kind = static_cast<reference::Kind>(p.kind),
             .n = z.n,
@@ -65,11 +67,12 @@ struct Data {
             .c = z.c,
             .parts = parts,
             .groups = z.c / z.group_channels,
-            .lanes = mode == Mode::kOne ? 1 : 2,
+            .lanes = mode == Mode::kOne || mode == Mode::kHalves ? 1 : 2,
             .fork = mode == Mode::kFork};
     for (size_t l = 0; l < 2; ++l) {
       // Apply and backward are told mean and rstd: any will do.
-      std::vector<double> m = uniform(norm.sets(), 40, 0, 2), r = uniform(norm.sets(), 41, 0.5, 2);
+      std::vector<double> m = uniform(norm.sets(), tag + 40, 0, 2),
+                          r = uniform(norm.sets(), tag + 41, 0.5, 2);
       for (size_t k = 0; k < m.size(); ++k) {
         if (statistics_of_lane && l == 1) m[k] += 0.25, r[k] *= 1.5;
         // the other lane's blocks are not this lane's business
@@ -80,10 +83,10 @@ struct Data {
       mean[l] = Buffer(DType::kF32, m);
       rstd[l] = Buffer(DType::kF32, r);
       if (!affine) continue;
-      scale[l] = Buffer(DType::kF32, uniform(z.c, 10 + static_cast<uint32_t>(l), -2, 2));
-      shift[l] = Buffer(DType::kF32, uniform(z.c, 20 + static_cast<uint32_t>(l)));
+      scale[l] = Buffer(DType::kF32, uniform(z.c, tag + 10 + static_cast<uint32_t>(l), -2, 2));
+      shift[l] = Buffer(DType::kF32, uniform(z.c, tag + 20 + static_cast<uint32_t>(l)));
     }
-    x = Buffer(p.dtype, away_from_kinks(p.dtype, uniform(norm.x_size(), 1, -1, 3)));
+    x = Buffer(p.dtype, away_from_kinks(p.dtype, uniform(norm.x_size(), tag + 1, -1, 3)));
   }
 
   reference::Affines affines() const {
@@ -230,6 +233,118 @@ TEST_P(Norm, Apply) {
                 close(out[0], expected, {.terms = 6}, {d.norm.y_samples(), d.norm.s, d.norm.c}));
           }
         }
+}
+
+/// A norm and that of its residual: lanes of the residual as wide as y's, or half of them.
+struct Added {
+  Mode mode, residual;
+};
+constexpr std::array<Added, 10> kAdded{{{Mode::kOne, Mode::kOne},
+                                        {Mode::kFork, Mode::kOne},
+                                        {Mode::kFork, Mode::kFork},
+                                        {Mode::kFork, Mode::kSplit},
+                                        {Mode::kFork, Mode::kHalves},
+                                        {Mode::kSplit, Mode::kOne},
+                                        {Mode::kSplit, Mode::kFork},
+                                        {Mode::kSplit, Mode::kSplit},
+                                        {Mode::kHalves, Mode::kFork},
+                                        {Mode::kHalves, Mode::kSplit}}};
+
+/// The residual's data for a norm of a parameterised size.
+Data data_of_residual(Param p, const Added& added, bool affine, bool statistics_of_lane) {
+  const bool lanes_of_rows = added.residual == Mode::kSplit || added.residual == Mode::kHalves;
+  if (added.mode == Mode::kFork && lanes_of_rows) p.size.n *= 2;
+  if (added.mode != Mode::kFork && added.mode != Mode::kOne && !lanes_of_rows) p.size.n /= 2;
+  return Data(p, added.residual, affine, statistics_of_lane, 500);
+}
+
+kernels::NormApply apply_to_both(const Data& d, const Data& r, NormActivation activation, View y) {
+  return {.geometry = d.geometry,
+          .lanes = static_cast<int>(d.norm.lanes),
+          .fork = d.norm.fork,
+          .activation = activation,
+          .x = d.x.read(),
+          .residual = r.x.read(),
+          .residual_lane = r.lanes(),
+          .lane = d.lanes(),
+          .y = y};
+}
+
+TEST_P(Norm, ApplyAlsoToTheResidual) {
+  for (const Added& added : kAdded)
+    for (bool affine : {true, false})
+      for (NormActivation activation : kActivations) {
+        SCOPED_TRACE(testing::Message()
+                     << kModeNames[static_cast<size_t>(added.mode)] << ", residual "
+                     << kModeNames[static_cast<size_t>(added.residual)] << ", "
+                     << kActivationNames[static_cast<size_t>(activation)] << ", affine " << affine);
+        const bool statistics_of_lane = !affine;
+        const Data d(GetParam(), added.mode, affine, statistics_of_lane),
+            r = data_of_residual(GetParam(), added, affine, statistics_of_lane);
+        const auto out = on_every_stream([&](TestStream& s) {
+          Buffer y(dtype(), d.norm.y_size());
+          kernels::norm_apply(s, apply_to_both(d, r, activation, y.write()));
+          return list(std::move(y));
+        });
+        const Sums expected =
+            reference::norm_apply(d.norm, static_cast<reference::Activation>(activation),
+                                  d.x.values(), d.affines(), r.norm, r.x.values(), r.affines());
+        EXPECT_TRUE(
+            close(out[0], expected, {.terms = 10}, {d.norm.y_samples(), d.norm.s, d.norm.c}));
+      }
+}
+
+/// In f32, to the bit, what two calls give that store the normalised residual in between.
+TEST_P(Norm, ApplyAlsoToTheResidualIsTwoCalls) {
+  if (dtype() != DType::kF32) return;
+  for (const Added& added : kAdded)
+    for (NormActivation activation : kActivations) {
+      const Data d(GetParam(), added.mode, true, true),
+          r = data_of_residual(GetParam(), added, true, true);
+      Buffer once(dtype(), d.norm.y_size()), residual(dtype(), r.norm.y_size()),
+          twice(dtype(), d.norm.y_size());
+      kernels::NormApply a = apply_to_both(d, r, activation, once.write());
+      kernels::norm_apply(stream(), a);
+      kernels::norm_apply(stream(), {.geometry = r.geometry,
+                                     .lanes = static_cast<int>(r.norm.lanes),
+                                     .fork = r.norm.fork,
+                                     .x = r.x.read(),
+                                     .residual = {},
+                                     .lane = r.lanes(),
+                                     .y = residual.write()});
+      a.residual = residual.read();
+      a.residual_lane = {};
+      a.y = twice.write();
+      kernels::norm_apply(stream(), a);
+      EXPECT_EQ(once.bits(), twice.bits())
+          << kModeNames[static_cast<size_t>(added.mode)] << ", residual "
+          << kModeNames[static_cast<size_t>(added.residual)] << ", "
+          << kActivationNames[static_cast<size_t>(activation)];
+    }
+}
+
+TEST(NormApply, RefusesAResidualWhoseNormDoesNotFit) {
+  const Param p{NormKind::kBatch, {"small", 2, 4, 8, 8}, DType::kF32};
+  const Added added{Mode::kFork, Mode::kSplit};
+  const Data d(p, added.mode, true), r = data_of_residual(p, added, true, false);
+  Buffer y(DType::kF32, d.norm.y_size());
+  const kernels::NormApply fits = apply_to_both(d, r, NormActivation::kIdentity, y.write());
+  EXPECT_NO_THROW(check(fits));
+  const auto refuses = [&](auto&& change) {
+    kernels::NormApply a = fits;
+    change(a);
+    EXPECT_THROW(check(a), Error);
+  };
+  refuses([](auto& a) { a.residual = {}; });
+  refuses([](auto& a) { a.residual_lane[0] = {}; });         // only the second lane's
+  refuses([](auto& a) { a.residual_lane[0] = a.lane[0]; });  // tables of half the rows
+  refuses([](auto& a) { a.residual_lane[1].rstd = a.lane[1].rstd; });
+  refuses([](auto& a) { a.residual_lane[1].scale = a.lane[0].scale.first(7); });
+  // Half a batch is no block.
+  refuses([&](auto& a) {
+    a.fork = false, a.lanes = 1, a.y.size /= 2;
+    a.residual.size = a.y.size / 2;
+  });
 }
 
 /// What a backward call leaves out or adds to.

@@ -128,6 +128,16 @@ inline Sums norm_apply(const Norm& g, Activation activation, const Values& x,
   return y;
 }
 
+/// The residual is the result of a norm of its own: `shortcut`, of s, before any activation.
+inline Sums norm_apply(const Norm& g, Activation activation, const Values& x, const Affines& lane,
+                       const Norm& shortcut, const Values& s, const Affines& shortcut_lane) {
+  const Sums residual = norm_apply(shortcut, Activation::kIdentity, s, {}, shortcut_lane);
+  Sums y = norm_apply(g, activation, x, residual.value, lane);
+  for (size_t i = 0; i < y.magnitude.size(); ++i)
+    y.magnitude[i] += residual.magnitude[i % residual.magnitude.size()];
+  return y;
+}
+
 struct NormGradients {
   Sums dx;
   std::array<Sums, 2> dscale, dshift;
