@@ -134,10 +134,11 @@ TEST(Progress, ATerminalSeesABarThatGoes) {
   EXPECT_GT(screen.bars, 0);
   EXPECT_GT(screen.widest, 30u);
   EXPECT_LT(screen.widest, 60u);
-  ASSERT_EQ(screen.lines.size(), 3u);  // two epochs and nothing behind them
-  EXPECT_TRUE(screen.lines[0].starts_with("epoch 1/2  public")) << screen.lines[0];
-  EXPECT_TRUE(screen.lines[1].starts_with("epoch 2/2  public")) << screen.lines[1];
-  EXPECT_EQ(screen.lines[2], "");
+  ASSERT_EQ(screen.lines.size(), 4u);  // the device, two epochs and nothing behind them
+  EXPECT_TRUE(screen.lines[0].starts_with("note: device: cpu")) << screen.lines[0];
+  EXPECT_TRUE(screen.lines[1].starts_with("epoch 1/2  public")) << screen.lines[1];
+  EXPECT_TRUE(screen.lines[2].starts_with("epoch 2/2  public")) << screen.lines[2];
+  EXPECT_EQ(screen.lines[3], "");
 }
 
 TEST(Progress, TheBarGoesWhenTheRunIsStopped) {
