@@ -13,10 +13,14 @@ struct Reading {
   int64_t matched = 0, total = 0;
 };
 
-/// Raw scales, before any gate, against the bits. A scale of zero has no sign and counts as wrong.
-Reading read_bits(const Model& model, const OpenPassport& passport, const Passport& secret) {
+/// Raw scales, before any gate.
+std::vector<float> read(const Model& model, const OpenPassport& passport) {
   Tape tape(model.stream(), Tape::Mode::kForwardOnly);
-  const std::vector<float> raw = model.read(tape, passport).value.to_host(model.stream());
+  return model.read(tape, passport).value.to_host(model.stream());
+}
+
+/// Raw scales against the bits. A scale of zero has no sign and counts as wrong.
+Reading compare(std::span<const float> raw, const Passport& secret) {
   Reading reading;
   size_t at = 0;
   for (const SitePassport& site : secret.sites()) {
@@ -42,21 +46,29 @@ std::string_view name_of(Verdict verdict) {
   return names.at(static_cast<size_t>(verdict));
 }
 
-Claim examine(Model& model, const Passport& passport, const ExamineOptions& o) {
-  PASSNORM_CHECK(o.tests >= 1, o.tests, " tests");
-  const OpenPassport open = model.open(passport);
-  Reading reading = read_bits(model, open, passport);
+Claim claim_on(const Model& model, const Passport& passport, std::span<const float> raw,
+               int64_t tests) {
+  PASSNORM_CHECK(tests >= 1, tests, " tests");
+  PASSNORM_CHECK(static_cast<int64_t>(raw.size()) == 2 * passport.bit_count(), raw.size(),
+                 " raw scales and shifts");
+  Reading reading = compare(raw, passport);
   Claim claim{.bits_bound = passport.bits_bound(),
               .matched = reading.matched,
               .total = reading.total,
               .log2_p = log2_binomial_tail(reading.matched, reading.total),
-              .tests = o.tests,
-              .log2_tests = std::log2(static_cast<double>(o.tests)) +
+              .tests = tests,
+              .log2_tests = std::log2(static_cast<double>(tests)) +
                             static_cast<double>(model.possible_sites().size()),
               .signature = passport.signature(),
               .sites = std::move(reading.sites)};
   if (claim.log2_p + claim.log2_tests <= kLog2Threshold)
     claim.verdict = claim.bits_bound ? Verdict::kSupported : Verdict::kInconclusive;
+  return claim;
+}
+
+Claim examine(Model& model, const Passport& passport, const ExamineOptions& o) {
+  const OpenPassport open = model.open(passport);
+  Claim claim = claim_on(model, passport, read(model, open), o.tests);
 
   if (o.data) claim.evaluation = train::evaluate(model, &open, *o.data, {.batch = o.batch});
   const bool measure = o.data && o.null_passports > 0 && model.has_branch(Branch::kPassport);
@@ -70,7 +82,7 @@ Claim examine(Model& model, const Passport& passport, const ExamineOptions& o) {
     const Passport random = Passport::random(
         model.sites(), null_seed(o.seed, static_cast<uint64_t>(i)), Signature::random());
     const OpenPassport open_random = model.open(random);
-    claim.null.matched.push_back(read_bits(model, open_random, random).matched);
+    claim.null.matched.push_back(compare(read(model, open_random), random).matched);
     if (measure)
       claim.null.accuracy.push_back(
           *train::evaluate(model, &open_random, *o.data, sample).passport_accuracy);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -53,13 +54,18 @@ struct Claim {
 };
 
 struct ExamineOptions {
-  const train::ImageSet* data = nullptr;
+  const train::Dataset* data = nullptr;
   int64_t null_passports = 100;
   int64_t null_images = 1000;  ///< at most this many images for each random passport
   int64_t tests = 1;  ///< claims that were tried before this one was put forward, and this one
   uint64_t seed = 1;  ///< of the null
   int64_t batch = 256;
 };
+
+/// What raw scales and shifts, per site [2, C] as Model::read gives them, say of a claim: without
+/// data and null. For scales that do not come from the network's weights (attacks).
+Claim claim_on(const Model& model, const Passport& passport, std::span<const float> raw,
+               int64_t tests = 1);
 
 /// Signs of the raw scales against the bits at every site; no forward pass is needed for them.
 Claim examine(Model& model, const Passport& passport, const ExamineOptions& options = {});

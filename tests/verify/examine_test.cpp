@@ -7,13 +7,16 @@
 #include "engine/io/safetensors.hpp"
 #include "tests/support/files.hpp"
 #include "tests/support/networks.hpp"
+#include "tests/verify/carry.hpp"
 #include "train/data/synthetic.hpp"
 #include "verify/statistics.hpp"
 
 namespace passnorm::verify {
 namespace {
 
+using test::carry;
 using test::network_stream;
+using test::raw_scales;
 using test::TemporaryFolder;
 
 std::unique_ptr<Model> network(uint64_t seed = 1, const char* scheme = "pan",
@@ -26,20 +29,6 @@ Passport owner(const Model& model, uint64_t n = 1, Signature s = Signature::from
   return Passport::random(model.sites(), test::secret(n), s);
 }
 
-/// Raw scale of every site's channel, in order.
-std::vector<float> raw_scales(const Model& model, const Passport& passport) {
-  Tape tape(model.stream(), Tape::Mode::kForwardOnly);
-  const auto raw = model.read(tape, model.open(passport)).value.to_host(model.stream());
-  std::vector<float> scales;
-  size_t at = 0;
-  for (const int64_t c : model.site_channels()) {
-    scales.insert(scales.end(), raw.begin() + static_cast<int64_t>(at),
-                  raw.begin() + static_cast<int64_t>(at) + c);
-    at += 2 * static_cast<size_t>(c);
-  }
-  return scales;
-}
-
 std::vector<std::vector<int8_t>> fitted_bits(const Model& model, const Passport& passport) {
   const auto raw = raw_scales(model, passport);
   std::vector<std::vector<int8_t>> bits;
@@ -49,24 +38,6 @@ std::vector<std::vector<int8_t>> fitted_bits(const Model& model, const Passport&
     for (int64_t i = 0; i < c; ++i) site.push_back(raw[at++] > 0 ? 1 : -1);
   }
   return bits;
-}
-
-/// Turns the kernels of outputs around so that all but the first `wrong` scales have the bit's
-/// sign: what training does. A raw scale is linear in its output's kernel.
-void carry(Model& model, const Passport& passport, int64_t wrong = 0) {
-  const auto raw = raw_scales(model, passport);
-  size_t at = 0;
-  for (const SitePassport& site : passport.sites()) {
-    const Parameter& p = *model.parameters().find(site.site.name + ".conv.weight");
-    std::vector<float> w = p.var.value.to_host(model.stream());
-    const size_t window = w.size() / site.bits.size();
-    for (size_t c = 0; c < site.bits.size(); ++c, ++at) {
-      const bool right = raw[at] * static_cast<float>(site.bits[c]) > 0;
-      if (right == (static_cast<int64_t>(at) >= wrong)) continue;
-      for (size_t k = 0; k < window; ++k) w[c * window + k] *= -1;
-    }
-    p.var.value.copy_from<float>(model.stream(), w);
-  }
 }
 
 Claim verdict_of(Model& model, const Passport& passport, int64_t tests = 1) {
@@ -284,7 +255,7 @@ TEST(Null, IsRepeatableAndKeepsTheNetwork) {
   const auto model = network();
   test::unsettle(*model);
   const Passport p = owner(*model);
-  const train::ImageSet data = train::synthetic({.train = 4, .test = 30}, train::Split::kTest);
+  const train::Dataset data = train::synthetic({.train = 4, .test = 30}, train::Split::kTest);
   const auto state = [&] {
     auto s = model->parameters().weights().to_host(model->stream());
     const auto b = model->parameters().buffer_arena().to_host(model->stream());

@@ -1,0 +1,160 @@
+// Rewrites that leave the network's function as it is. Batch norm undoes any real factor a != 0 of
+// a channel of the convolution before it,
+//   W[c] -> a W[c],  mean -> a mean,  var -> a^2 var,
+//   scale -> scale sqrt(a^2 var + eps) / (a sqrt(var + eps)),
+// and a passport's raw scale, which is linear in W[c], is multiplied by a: its sign is whatever the
+// thief wants. What raw scales alone can never defend.
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/runtime/random.hpp"
+#include "models/copy.hpp"
+#include "train/step.hpp"
+#include "verify/attacks/rows.hpp"
+#include "verify/attacks/training.hpp"
+
+namespace passnorm::verify {
+namespace {
+
+constexpr AttackSetting kSettings[] = {
+    {"bits", "forged", "forged: the thief's own, at the owner's sites | random: in every layer"},
+    {"signature", "Mallory", "text that the thief's bits stand for"},
+    {"shares", "0.5,1", "shares of channels that are rewritten"},
+    {"spread", "0.5", "standard deviation of the factors' logarithm"},
+};
+
+constexpr std::string_view kScale = ".bn.weight";
+
+/// Layers with batch norm and an affine: their names and channels.
+std::vector<std::pair<std::string, int64_t>> rewritable(const Model& model) {
+  std::vector<std::pair<std::string, int64_t>> layers;
+  for (const Parameter& p : model.parameters().parameters())
+    if (p.spec.name.ends_with(kScale))
+      layers.emplace_back(p.spec.name.substr(0, p.spec.name.size() - kScale.size()),
+                          p.spec.shape.size());
+  return layers;
+}
+
+/// The tensor of a name, changed on the host.
+template <class Change>
+void change(Model& model, const std::string& name, Change&& f) {
+  const Parameter* p = model.parameters().find(name);
+  const Buffer* b = p ? nullptr : model.parameters().find_buffer(name);
+  if (!p && !b) return;  // a bias that this layer has not
+  const Tensor& tensor = p ? p->var.value : b->value;
+  std::vector<float> v = tensor.to_host(model.stream());
+  f(v);
+  tensor.copy_from<float>(model.stream(), v);
+}
+
+/// Factor a[c] of channel c; 1: the channel stays as it is.
+void rewrite(Model& model, const std::string& layer, const std::vector<double>& a) {
+  const auto multiply = [&](std::vector<float>& v, int power) {
+    const size_t window = v.size() / a.size();
+    for (size_t i = 0; i < v.size(); ++i)
+      v[i] = static_cast<float>(v[i] * std::pow(a[i / window], power));
+  };
+  const double eps = NormSpec().eps;
+  std::vector<float> var;
+  change(model, layer + ".bn.running_var", [&](std::vector<float>& v) {
+    var = v;
+    multiply(v, 2);
+  });
+  change(model, layer + ".bn.weight", [&](std::vector<float>& v) {
+    for (size_t c = 0; c < v.size(); ++c) {
+      const double norm =  // PointNet's last layer has an affine without a norm
+          var.empty() ? 1 : std::sqrt((a[c] * a[c] * var[c] + eps) / (var[c] + eps));
+      v[c] = static_cast<float>(v[c] * norm / a[c]);
+    }
+  });
+  for (const char* tensor :
+       {".conv.weight", ".conv.bias", ".linear.weight", ".linear.bias", ".bn.running_mean"})
+    change(model, layer + tensor, [&](std::vector<float>& v) { multiply(v, 1); });
+}
+
+/// Logits of the first test images.
+std::vector<float> logits(const AttackInput& input, Model& model) {
+  std::vector<int64_t> index(static_cast<size_t>(std::min<int64_t>(64, input.test->n)));
+  for (size_t i = 0; i < index.size(); ++i) index[i] = static_cast<int64_t>(i);
+  const train::Batch batch = train::DeviceDataset(model.stream(), *input.test).batch(index);
+  return train::forward_only(model, nullptr, batch.x, batch.labels, Lanes::only(Branch::kPublic),
+                             Mode::kEvaluate)
+      .logits.value.to_host(model.stream());
+}
+
+/// Largest change of a logit, over the spread of all.
+double change_of(const std::vector<float>& before, const std::vector<float>& after) {
+  const auto [least, most] = std::ranges::minmax(before);
+  double largest = 0;
+  for (size_t i = 0; i < before.size(); ++i)
+    largest = std::max(largest, std::abs(double{after[i]} - double{before[i]}));
+  return largest / std::max(double{most} - double{least}, 1e-30);
+}
+
+AttackResult run(const AttackInput& input, const AttackSettings& settings) {
+  const bool forged_bits = settings.choice("bits", {"forged", "random"}) == "forged";
+  const std::vector<double> shares = settings.numbers("shares", 0, 1);
+  const double spread = settings.number("spread", 0, 3);
+  if (input.model.options().folded || input.model.options().norm != kernels::NormKind::kBatch)
+    fail(Fault::kUsage, "the rewrite needs batch norm behind the convolutions; this network has ",
+         input.model.options().folded ? "none (it is folded)"
+                                      : passnorm::name_of(input.model.options().norm));
+
+  const auto before = stolen_copy(input);
+  const Passport forged = Passport::random(input.model.sites(), forger_secret(input.seed),
+                                           Signature::from_text(settings.text("signature")));
+  // Which sign each scale of the forger's has to take.
+  std::map<std::string, std::vector<double>> turn;
+  const auto judged = before_judge(input, *before);
+  Tape tape(judged->stream(), Tape::Mode::kForwardOnly);
+  const std::vector<float> raw =
+      judged->read(tape, judged->open(forged)).value.to_host(judged->stream());
+  size_t at = 0;
+  for (const SitePassport& site : forged.sites()) {
+    for (size_t c = 0; c < site.bits.size(); ++c)
+      turn[site.site.name].push_back(raw[at + c] * static_cast<float>(site.bits[c]) < 0 ? -1 : 1);
+    at += 2 * site.bits.size();
+  }
+
+  AttackResult result{.axis = "share of channels rewritten"};
+  result.points.push_back(measure_untouched(input));
+  for (const double share : shares) {
+    if (share == 0) continue;
+    report_progress(input, concat("share ", share));
+    auto suspect = stolen_copy(input);
+    uint32_t stream = 0;
+    for (const auto& [layer, channels] : rewritable(*suspect)) {
+      const Random chosen(input.seed, Purpose::kAttack, ++stream),
+          factor(input.seed, Purpose::kAttack, ++stream),
+          sign(input.seed, Purpose::kAttack, ++stream);
+      if (forged_bits && !turn.contains(layer)) continue;
+      std::vector<double> a(static_cast<size_t>(channels), 1);
+      for (size_t c = 0; c < a.size(); ++c) {
+        if (chosen.uniform(c) >= share) continue;
+        const double wanted = forged_bits ? turn[layer][c] : (sign.word(c) & 1 ? 1 : -1);
+        a[c] = wanted * std::exp(spread * factor.normal(c));
+      }
+      rewrite(*suspect, layer, a);
+    }
+    AttackPoint point = measure_suspect(input, *suspect, share);
+    if (forged_bits) point.forger = measure_forger(input, *before_judge(input, *suspect), forged);
+    if (input.test)
+      point.metrics.emplace_back("change of logits",
+                                 change_of(logits(input, *before), logits(input, *suspect)));
+    result.points.push_back(std::move(point));
+    result.stolen = std::move(suspect);
+  }
+  return result;
+}
+
+}  // namespace
+
+Attack gauge_attack() {
+  return {.name = "gauge",
+          .description = "channels rewritten behind batch norm: another's bits, the same function",
+          .source = "beyond the two papers: Yan et al. (KDD 2022, arXiv 2205.00199)",
+          .settings = kSettings,
+          .run = run};
+}
+
+}  // namespace passnorm::verify
