@@ -1,0 +1,138 @@
+#include "cli/attack_result.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "cli/app.hpp"
+#include "cli/help.hpp"
+
+namespace passnorm::cli {
+namespace {
+
+using verify::Attack;
+using verify::AttackPoint;
+using verify::Claim;
+
+Json point_json(const AttackPoint& p) {
+  Json metrics = Json::object();
+  for (const auto& [name, value] : p.metrics) metrics[name] = value;
+  return {{"x", p.x},
+          {"owner", claim_json(p.owner)},
+          {"forger", p.forger ? claim_json(*p.forger) : Json(nullptr)},
+          {"triggers", p.triggers ? accuracy_json(p.triggers) : Json(nullptr)},
+          {"metrics", std::move(metrics)}};
+}
+
+std::string branch(const Claim& claim, bool passport) {
+  if (!claim.evaluation) return "-";
+  return percent(passport ? claim.evaluation->passport_accuracy
+                          : claim.evaluation->public_accuracy);
+}
+
+std::string bits(const Claim& claim) { return fmt::format("{}/{}", claim.matched, claim.total); }
+
+/// "name value, name value"; counts of a histogram are left to the document.
+std::string metrics_text(const AttackPoint& p) {
+  std::string out;
+  for (const auto& [name, value] : p.metrics)
+    if (!name.ends_with("%"))
+      out += fmt::format("{}{} {:.6g}", out.empty() ? "" : ", ", name, value);
+  return out;
+}
+
+}  // namespace
+
+std::string AttackCall::name() const {
+  std::string out;
+  for (const std::string& before : chain) out += before + "+";
+  return out + std::string(attack.name);
+}
+
+Json attack_json(const AttackCall& c, const verify::AttackResult& result) {
+  const ModelOptions& options = c.model.options();
+  Json settings = Json::object(), sites = Json::array(), points = Json::array();
+  for (const auto& [name, value] : c.settings.all()) settings[name] = value;
+  for (const Site& s : c.model.sites()) sites.push_back({{"name", s.name}, {"bits", s.channels()}});
+  for (const AttackPoint& p : result.points) points.push_back(point_json(p));
+  return {{"format", "passnorm.attack/1"},
+          {"attack", c.attack.name},
+          {"description", c.attack.description},
+          {"source", c.attack.source},
+          {"settings", std::move(settings)},
+          {"seed", c.seed},
+          {"chain", c.chain},
+          {"model",
+           {{"architecture", c.model.architecture().name},
+            {"scheme", options.plan.scheme->name},
+            {"norm", options.folded ? "folded" : name_of(options.norm)},
+            {"classes", options.classes},
+            {"sites", std::move(sites)},
+            {"sha256", c.model_sha256}}},
+          {"data", c.data},
+          {"limit_train", c.limit_train},
+          {"limit_test", c.limit_test},
+          {"axis", result.axis},
+          {"points", std::move(points)}};
+}
+
+std::string attack_text(const AttackCall& c, const verify::AttackResult& result) {
+  bool forged = false;
+  for (const AttackPoint& p : result.points) forged |= p.forger.has_value();
+  std::string out = fmt::format("{}: {}\n", c.name(), c.attack.description);
+  out += fmt::format("{:>10}  {:>8}  {:>8}  {:>11}  {:>8}  {:<13}", "x", "public", "passport",
+                     "bits", "log2 p", "verdict");
+  if (forged) out += fmt::format("  {:>11}  {:>8}  {}", "forged bits", "accuracy", "verdict");
+  out += "\n";
+  for (const AttackPoint& p : result.points) {
+    out += fmt::format("{:>10.6g}  {:>8}  {:>8}  {:>11}  {:>8.1f}  {:<13}", p.x,
+                       branch(p.owner, false), branch(p.owner, true), bits(p.owner), p.owner.log2_p,
+                       verify::name_of(p.owner.verdict));
+    if (p.forger)
+      out += fmt::format("  {:>11}  {:>8}  {}", bits(*p.forger), branch(*p.forger, true),
+                         verify::name_of(p.forger->verdict));
+    out += "\n";
+  }
+  out += fmt::format("x: {}\n", result.axis);
+  for (const AttackPoint& p : result.points) {
+    if (const std::string metrics = metrics_text(p); !metrics.empty())
+      out += fmt::format("  {:.6g}: ", p.x) + wrapped(metrics, 4, 4) + "\n";
+    if (p.triggers)
+      out +=
+          fmt::format("  {:.6g}: triggers {} public, {} passport\n", p.x,
+                      percent(p.triggers->public_accuracy), percent(p.triggers->passport_accuracy));
+  }
+  return out;
+}
+
+Json attacks_json() {
+  Json out = Json::array();
+  for (const Attack& a : verify::attacks()) {
+    Json settings = Json::array();
+    for (const verify::AttackSetting& s : a.settings)
+      settings.push_back({{"name", s.name}, {"default", s.value}, {"help", s.help}});
+    out.push_back({{"name", a.name},
+                   {"description", a.description},
+                   {"source", a.source},
+                   {"trains", a.trains},
+                   {"settings", std::move(settings)}});
+  }
+  return {{"attacks", std::move(out)}};
+}
+
+std::string attacks_text() {
+  std::string out;
+  for (const Attack& a : verify::attacks()) {
+    out += fmt::format("{}{}: {}\n", out.empty() ? "" : "\n", a.name,
+                       wrapped(std::string(a.description), a.name.size() + 2, 2));
+    out += fmt::format("  source: {}\n", wrapped(std::string(a.source), 10, 10));
+    for (const verify::AttackSetting& s : a.settings) {
+      const std::string left = fmt::format("  {}={}", s.name, s.value);
+      const size_t used = std::max<size_t>(left.size(), 28) + 1;
+      out += fmt::format("{:<28} {}\n", left, wrapped(std::string(s.help), used, 29));
+    }
+  }
+  return out;
+}
+
+}  // namespace passnorm::cli
