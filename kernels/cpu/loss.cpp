@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/cpu/scratch.hpp"
 #include "kernels/loss_common.hpp"
 #include "kernels/runtime/parallel.hpp"
+#include "kernels/runtime/scratch.hpp"
 
 namespace passnorm::kernels {
 namespace {

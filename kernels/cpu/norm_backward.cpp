@@ -5,9 +5,9 @@
 #include "hwy/foreach_target.h"
 
 #include "kernels/cpu/norm_blocks.hpp"
-#include "kernels/cpu/scratch.hpp"
 #include "kernels/cpu/simd-inl.hpp"
 #include "kernels/runtime/parallel.hpp"
+#include "kernels/runtime/scratch.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace passnorm::kernels::HWY_NAMESPACE {

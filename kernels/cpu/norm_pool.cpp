@@ -1,6 +1,6 @@
 #include "kernels/norm_pool.hpp"
 
-#include "kernels/cpu/scratch.hpp"
+#include "kernels/runtime/scratch.hpp"
 
 namespace passnorm::kernels {
 

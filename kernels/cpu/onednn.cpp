@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 
-#include "kernels/cpu/scratch.hpp"
+#include "kernels/runtime/scratch.hpp"
 
 namespace passnorm::kernels {
 namespace {

@@ -7,10 +7,10 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/passport.cpp"
 #include "hwy/foreach_target.h"
 
-#include "kernels/cpu/scratch.hpp"
 #include "kernels/cpu/simd-inl.hpp"
 #include "kernels/passport_common.hpp"
 #include "kernels/runtime/parallel.hpp"
+#include "kernels/runtime/scratch.hpp"
 
 #ifndef PASSNORM_KERNELS_CPU_PASSPORT_CPP
 #define PASSNORM_KERNELS_CPU_PASSPORT_CPP

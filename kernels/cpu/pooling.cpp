@@ -4,9 +4,9 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/pooling.cpp"
 #include "hwy/foreach_target.h"
 
-#include "kernels/cpu/scratch.hpp"
 #include "kernels/cpu/simd-inl.hpp"
 #include "kernels/runtime/parallel.hpp"
+#include "kernels/runtime/scratch.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace passnorm::kernels::HWY_NAMESPACE {

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/gpu.cuh"
-#include "kernels/cuda/scratch.hpp"
+#include "kernels/runtime/scratch.hpp"
 
 namespace passnorm::kernels {
 namespace {
@@ -89,7 +89,7 @@ void bias_gradient(CudaStream& stream, const BiasGradient& a) {
   const int64_t columns = gpu::ceil_div(a.channels, kColumns);
   PASSNORM_CHECK(columns <= CudaStream::kTickets, a.channels, " channels");
   const int64_t parts = std::clamp<int64_t>(gpu::ceil_div(a.rows, kRows * kRun), 1, kMaxParts);
-  const DeviceScratch<float> partial(stream, parts * a.channels);
+  const Scratch<float> partial(stream, parts * a.channels);
   visit_storage(a.dy.dtype, [&](auto zero) {
     using T = decltype(zero);
     gpu::launch(stream, bias_gradient_kernel<T>,

@@ -54,7 +54,7 @@ class Operand {
 
  private:
   bool direct_;
-  DeviceScratch<std::byte> copy_;
+  Scratch<std::byte> copy_;
   const void* data_;
 };
 
@@ -81,7 +81,7 @@ class Result {
   View given_;
   Extent has_, wanted_;
   bool direct_;
-  DeviceScratch<std::byte> scratch_;
+  Scratch<std::byte> scratch_;
 };
 
 void check_types(const ConstView& x, const ConstView& y, const ConstView& w,
@@ -111,7 +111,7 @@ void conv_forward(CudaStream& stream, const ConvForward& a) {
     // The bias is added in f32, and the sum is rounded once.
     const bool widen = a.bias && type != DType::kF32;
     const Operand w(stream, weights, w_of(given), w_of(given), type);
-    const DeviceScratch<float> wide(stream, widen ? a.y.size : 0);
+    const Scratch<float> wide(stream, widen ? a.y.size : 0);
     stream.vendor().cublaslt().multiply({.m = given.n,
                                          .n = given.o,
                                          .k = given.c,
@@ -205,7 +205,7 @@ void conv_backward_weight(CudaStream& stream, const ConvBackwardWeight& a) {
   const Operand x(stream, a.x, x_of(given), x_of(g), type);
   const Operand dy(stream, a.dy, y_of(given), y_of(g), type);
   const bool direct = !a.accumulate && g == given && aligned(dw);
-  const DeviceScratch<float> scratch(stream, direct && type == DType::kF32 ? 0 : g.w_size());
+  const Scratch<float> scratch(stream, direct && type == DType::kF32 ? 0 : g.w_size());
   Cudnn& cudnn = stream.vendor().cudnn();
   ConvProblem problem{.operation = Operation::kBackwardWeight, .geometry = g, .type = type};
   ConvOperands operands{x.data(), dy.data(), nullptr, direct ? dw : scratch.data()};

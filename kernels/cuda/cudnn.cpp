@@ -4,15 +4,12 @@
 
 #include <algorithm>
 #include <cctype>
-#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <optional>
 #include <set>
 #include <sstream>
-#include <string_view>
 
 #include "kernels/convolution_plans.hpp"
 #include "kernels/cuda/check.hpp"
@@ -88,19 +85,6 @@ constexpr std::chrono::seconds kPatience{3};
 constexpr int kRepetitions = 5;
 /// More than any good engine of the networks here asks for.
 constexpr int64_t kMaxWorkspace = int64_t{1} << 30;
-
-/// Engines that are timed for a problem.
-int candidates() {
-  constexpr int kDefault = 8;
-  const char* const set = std::getenv("PASSNORM_ENGINES");
-  if (set == nullptr) return kDefault;
-  const std::string_view text = set;
-  int count = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
-  if (error != std::errc() || end != text.data() + text.size() || count < 1)
-    fail(Fault::kUsage, "PASSNORM_ENGINES=", text, ": a number from 1");
-  return count;
-}
 
 enum Uid : int64_t { kFirst = 1, kSecond, kBias, kResult };
 
@@ -330,7 +314,8 @@ Cudnn::Cudnn(CudaStream& stream)
         PASSNORM_CALL(fe::detail::create_handle(&handle));
         return handle;
       }()),
-      cache_(cache_file(identity(stream)), identity(stream)) {
+      cache_(stream.engines() > 1 ? cache_file(identity(stream)) : std::filesystem::path(),
+             identity(stream)) {
   PASSNORM_CALL(fe::detail::set_stream(handle_, static_cast<cudaStream_t>(stream.handle())));
 }
 
@@ -358,7 +343,7 @@ Cudnn::Entry Cudnn::make(const ConvProblem& problem, const ConvOperands& operand
       if (engine_name(*graph, i) == known->engine && graph->build_plan_at_index(i).is_good())
         return entry(graph, i, known->milliseconds);
 
-  const int most = candidates();
+  const int most = stream_.engines();
   TimingWorkspace workspace;
   std::set<std::string> seen;  // both lists of the heuristics may name an engine
   std::string why = "none of its engines may be used";

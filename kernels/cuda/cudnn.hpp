@@ -1,6 +1,6 @@
 // cuDNN behind a CUDA stream: single convolutions, each with the fastest of several engines.
-// PASSNORM_ENGINES in the environment is how many are timed (default 8); with 1 nothing is timed or
-// kept on disk: the first that can be built, in the order of cuDNN's heuristics, is taken.
+// StreamOptions::engines is how many are timed; with 1 nothing is timed or kept on disk: the first
+// that can be built, in the order of cuDNN's heuristics, is taken.
 #pragma once
 
 #include <cudnn_graph.h>

@@ -1,8 +1,8 @@
 #include <cmath>
 
 #include "kernels/cuda/block.cuh"
-#include "kernels/cuda/scratch.hpp"
 #include "kernels/loss_common.hpp"
+#include "kernels/runtime/scratch.hpp"
 
 namespace passnorm::kernels {
 namespace {
@@ -122,8 +122,8 @@ void cross_entropy(CudaStream& stream, const CrossEntropy& a) {
   PASSNORM_CHECK(a.lanes <= CudaStream::kTickets && a.classes <= INT32_MAX && blocks <= INT32_MAX,
                  a.lanes, " lanes of ", a.rows, " rows of ", a.classes,
                  " classes are too many for one launch");
-  const DeviceScratch<float> block_loss(stream, a.lanes * blocks);
-  const DeviceScratch<int32_t> block_hits(stream, a.lanes * blocks);
+  const Scratch<float> block_loss(stream, a.lanes * blocks);
+  const Scratch<int32_t> block_hits(stream, a.lanes * blocks);
   gpu::launch(stream, cross_entropy_kernel,
               dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(a.lanes)), dim3(kThreads),
               0,

@@ -1,6 +1,6 @@
 #include "kernels/cuda/norm.cuh"
 #include "kernels/cuda/norm_backward.hpp"
-#include "kernels/cuda/scratch.hpp"
+#include "kernels/runtime/scratch.hpp"
 
 namespace passnorm::kernels {
 namespace {
@@ -158,7 +158,7 @@ void norm_backward(CudaStream& stream, const NormBackward& a) {
     affine |= !a.dscale[l].empty() || !a.dshift[l].empty();
   const bool moving = a.dx && !a.fixed_statistics;
   const int64_t statistics = moving ? a.geometry.statistics() : 0;
-  const DeviceScratch<float> scratch(stream, 2 * statistics);
+  const Scratch<float> scratch(stream, 2 * statistics);
   NormTerms terms;
   if (moving) terms = {scratch.data(), scratch.data() + statistics};
   if (affine || moving) norm_backward_reduce(stream, a, terms);

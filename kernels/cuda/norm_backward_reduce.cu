@@ -1,7 +1,7 @@
 #include "kernels/cuda/block.cuh"
 #include "kernels/cuda/norm.cuh"
 #include "kernels/cuda/norm_backward.hpp"
-#include "kernels/cuda/scratch.hpp"
+#include "kernels/runtime/scratch.hpp"
 
 namespace passnorm::kernels {
 namespace {
@@ -249,7 +249,7 @@ void reduce(CudaStream& stream, const NormBackward& a, const NormTerms& terms) {
       std::clamp<int64_t>(full / (tiles * g.blocks), kThreads / 4, kThreads))));
   const NormWalk walk = norm_walk(g, tiles, columns, threads, full / threads);
   constexpr int kLanes = kFork ? 2 : 1;
-  const DeviceScratch<float> sums(stream, g.blocks * walk.grid.y * 2 * kLanes * g.channels);
+  const Scratch<float> sums(stream, g.blocks * walk.grid.y * 2 * kLanes * g.channels);
   const auto data = [](std::span<float> s) { return s.empty() ? nullptr : s.data(); };
   ReduceArguments<T> r{
       .x = a.x.as<T>(),

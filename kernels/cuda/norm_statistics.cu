@@ -1,6 +1,6 @@
 #include "kernels/cuda/block.cuh"
 #include "kernels/cuda/norm.cuh"
-#include "kernels/cuda/scratch.hpp"
+#include "kernels/runtime/scratch.hpp"
 
 namespace passnorm::kernels {
 namespace {
@@ -223,8 +223,7 @@ void statistics(CudaStream& stream, const NormStatistics& s, const NormGeometry&
   const int64_t parts = walk.grid.y;
   PASSNORM_CHECK(parts == 1 || tiles * g.blocks <= CudaStream::kTickets, tiles * g.blocks,
                  " tiles in parts");
-  const DeviceScratch<float> partial(stream,
-                                     parts == 1 ? 0 : g.blocks * tiles * parts * 2 * tile_groups);
+  const Scratch<float> partial(stream, parts == 1 ? 0 : g.blocks * tiles * parts * 2 * tile_groups);
   gpu::launch(stream, norm_statistics_kernel<T, kWidth, kGrouped>, walk.grid, walk.block, 0,
               StatisticsArguments<T>{.x = s.x.as<T>(),
                                      .blocks = g.blocks,

@@ -2,9 +2,9 @@
 #include <type_traits>
 
 #include "kernels/cuda/block.cuh"
-#include "kernels/cuda/scratch.hpp"
 #include "kernels/cuda/walk.cuh"
 #include "kernels/optimizer_common.hpp"
+#include "kernels/runtime/scratch.hpp"
 
 namespace passnorm::kernels {
 namespace {
@@ -176,7 +176,7 @@ void update_check(CudaStream& stream, const UpdateCheck& a) {
   // From the size alone: the norm has the same bits on every GPU.
   const int64_t blocks = std::clamp<int64_t>(
       gpu::ceil_div(static_cast<int64_t>(a.g.size()), 8 * kWalkThreads), 1, 1024);
-  const DeviceScratch<float> partial(stream, 2 * blocks);
+  const Scratch<float> partial(stream, 2 * blocks);
   with_width({a.g.data()}, [&](auto width) {
     gpu::launch(stream, update_check_kernel<decltype(width)::value>,
                 dim3(static_cast<unsigned>(blocks)), dim3(kWalkThreads), 0, a, partial.data(),

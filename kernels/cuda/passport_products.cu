@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "kernels/cuda/chunk.cuh"
-#include "kernels/cuda/scratch.hpp"
 #include "kernels/passport_common.hpp"
+#include "kernels/runtime/scratch.hpp"
 
 namespace passnorm::kernels {
 namespace {
@@ -275,7 +275,7 @@ void gate(CudaStream& stream, const Gate& a) {
 
 void gate_backward(CudaStream& stream, const GateBackward& a) {
   check(a);
-  const DeviceScratch<float> dhidden(stream, static_cast<int64_t>(a.hidden.size()));
+  const Scratch<float> dhidden(stream, static_cast<int64_t>(a.hidden.size()));
   std::vector<Gradient> of_up, of_down;
   for (size_t i = 0; i < a.sites.size(); ++i) {
     const GateSite& s = a.sites[i];

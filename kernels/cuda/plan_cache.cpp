@@ -66,7 +66,8 @@ void PlanCache::store(const std::string& key, const std::string& value) {
   text += concat("end ", checksum(text), "\n");
   std::error_code failed;
   std::filesystem::create_directories(file_.parent_path(), failed);
-  const std::filesystem::path unfinished = concat(file_.string(), ".", getpid());
+  const std::filesystem::path unfinished =
+      concat(file_.string(), ".", getpid(), ".", static_cast<const void*>(this));
   std::ofstream out(unfinished, std::ios::binary);
   out << text;
   out.close();

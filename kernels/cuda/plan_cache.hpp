@@ -11,7 +11,8 @@ namespace passnorm::kernels {
 
 /// One line of text by key, in a file that holds for one identity (library versions, device). A
 /// file that is damaged or of another identity counts as empty. Files are replaced as a whole, so
-/// that several processes may share one; where none can be written, choices last for the process.
+/// that several processes and streams may share one; where none can be written, choices last as
+/// long as this object.
 class PlanCache {
  public:
   /// file: empty for none.

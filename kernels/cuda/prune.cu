@@ -1,7 +1,7 @@
 #include "kernels/prune.hpp"
 
-#include "kernels/cuda/scratch.hpp"
 #include "kernels/cuda/walk.cuh"
+#include "kernels/runtime/scratch.hpp"
 
 namespace passnorm::kernels {
 namespace {
@@ -58,7 +58,7 @@ __global__ void __launch_bounds__(kWalkThreads)
 
 void magnitude_histogram(CudaStream& stream, const MagnitudeHistogram& a) {
   check(a);
-  const DeviceScratch<Count> counts(stream, static_cast<int64_t>(a.counts.size()));
+  const Scratch<Count> counts(stream, static_cast<int64_t>(a.counts.size()));
   stream.fill_bytes(counts.data(), 0, a.counts.size_bytes());
   for (const auto& x : a.tensors)
     gpu::with_width({x.data()}, [&](auto width) {
@@ -73,7 +73,7 @@ void magnitude_histogram(CudaStream& stream, const MagnitudeHistogram& a) {
 
 int64_t prune(CudaStream& stream, const Prune& a) {
   const uint32_t threshold = threshold_bits(a.threshold);
-  const DeviceScratch<Count> kept(stream, 1);
+  const Scratch<Count> kept(stream, 1);
   stream.fill_bytes(kept.data(), 0, sizeof(Count));
   for (const auto& w : a.tensors)
     gpu::with_width({w.data()}, [&](auto width) {

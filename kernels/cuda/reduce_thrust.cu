@@ -2,8 +2,8 @@
 #include <cub/device/device_reduce.cuh>
 
 #include "kernels/cuda/check.hpp"
-#include "kernels/cuda/scratch.hpp"
 #include "kernels/reduce.hpp"
+#include "kernels/runtime/scratch.hpp"
 
 namespace passnorm::kernels {
 namespace {
@@ -28,11 +28,11 @@ template <class R, class F>
 R sum(CudaStream& stream, std::span<const float> x, F f) {
   const auto handle = static_cast<cudaStream_t>(stream.handle());
   const auto n = static_cast<int64_t>(x.size());
-  const DeviceScratch<R> result(stream, 1);
+  const Scratch<R> result(stream, 1);
   size_t bytes = 0;
   PASSNORM_CALL(cub::DeviceReduce::TransformReduce(nullptr, bytes, x.data(), result.data(), n,
                                                    Plus{}, f, R{0}, handle));
-  const DeviceScratch<std::byte> scratch(stream, static_cast<int64_t>(bytes));
+  const Scratch<std::byte> scratch(stream, static_cast<int64_t>(bytes));
   PASSNORM_CALL(cub::DeviceReduce::TransformReduce(scratch.data(), bytes, x.data(), result.data(),
                                                    n, Plus{}, f, R{0}, handle));
   R on_host{};

@@ -12,7 +12,7 @@ namespace {
 cudaStream_t stream_of(void* handle) { return static_cast<cudaStream_t>(handle); }
 
 /// What a record cannot repeat: host memory that is not page-locked would be read when it is
-/// replayed, and memory must be where it was.
+/// replayed.
 void refuse_capture(void* handle, const char* what) {
   cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
   PASSNORM_CALL(cudaStreamIsCapturing(stream_of(handle), &status));
@@ -24,7 +24,6 @@ class DeviceMemory final : public MemorySource {
   DeviceMemory(int device, std::shared_ptr<void> stream)
       : device_(device), stream_(std::move(stream)) {}
   void* take(size_t bytes) override {
-    refuse_capture(stream_.get(), "taking memory from the system");
     void* block = nullptr;
     if (cudaSetDevice(device_) != cudaSuccess || cudaMalloc(&block, bytes) != cudaSuccess) {
       cudaGetLastError();  // the caller reports it
@@ -52,14 +51,14 @@ int attribute(cudaDeviceAttr which, int device) {
   return value;
 }
 
-std::shared_ptr<void> make_handle(int device) {
-  const GpuReport report = gpu_report();
-  if (device < 0 || device >= static_cast<int>(report.gpus.size()))
-    fail(Fault::kMachine, "cuda:", device, " was asked for, but ",
-         report.gpus.empty() ? report.why_none
-                             : concat("this machine has ", report.gpus.size(), " GPUs"),
-         "; use --device cpu");
+/// host: the host's stream, or null.
+std::shared_ptr<void> make_handle(int device, void* host) {
+  gpu_report().require(device);
   PASSNORM_CALL(cudaSetDevice(device));
+  if (host == cudaStreamLegacy)
+    fail(Fault::kUsage,
+         "the legacy default stream cannot record a step; give a stream of cudaStreamCreate");
+  if (host != nullptr) return {host, [](void*) {}};
   cudaStream_t stream = nullptr;
   PASSNORM_CALL(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
   return {stream, [](void* handle) { cudaStreamDestroy(stream_of(handle)); }};
@@ -81,15 +80,20 @@ struct Record {
 
 }  // namespace
 
-CudaStream::CudaStream(int index) : CudaStream(index, make_handle(index)) {}
+CudaStream::CudaStream(int index, StreamOptions options)
+    : CudaStream(index, std::move(options), make_handle(index, options.cuda_stream)) {}
 
-CudaStream::CudaStream(int index, std::shared_ptr<void> owner)
+CudaStream::CudaStream(int index, StreamOptions&& options, std::shared_ptr<void> owner)
     : Stream(Device::cuda(index),
-             std::make_shared<MemoryPool>(std::make_unique<DeviceMemory>(index, owner))),
+             std::make_shared<MemoryPool>(options.memory
+                                              ? std::move(options.memory)
+                                              : std::make_unique<DeviceMemory>(index, owner))),
       handle_(owner.get()),
       multiprocessors_(attribute(cudaDevAttrMultiProcessorCount, index)),
       l2_bytes_(static_cast<size_t>(attribute(cudaDevAttrL2CacheSize, index))),
+      engines_(options.engines),
       owner_(std::move(owner)) {
+  if (engines_ < 1) fail(Fault::kUsage, "engines must be 1 or more, not ", engines_);
   constexpr size_t kBytes = kTickets * sizeof(unsigned);
   tickets_ = static_cast<unsigned*>(memory()->allocate(kBytes));
   fill_bytes(tickets_, 0, kBytes);
@@ -127,8 +131,10 @@ void CudaStream::synchronize() {
 // Other threads of the program may use the device while a step is recorded.
 void CudaStream::begin_capture() {
   PASSNORM_CALL(cudaStreamBeginCapture(stream_of(handle_), cudaStreamCaptureModeThreadLocal));
+  memory()->keep_to_itself(true);
 }
 std::shared_ptr<void> CudaStream::end_capture() {
+  memory()->keep_to_itself(false);
   cudaGraph_t graph = nullptr;
   PASSNORM_CALL(cudaStreamEndCapture(stream_of(handle_), &graph));
   const auto record = std::make_shared<Record>(graph);
@@ -137,6 +143,7 @@ std::shared_ptr<void> CudaStream::end_capture() {
   return record;
 }
 void CudaStream::abandon_capture() {
+  memory()->keep_to_itself(false);
   cudaGraph_t graph = nullptr;
   if (cudaStreamEndCapture(stream_of(handle_), &graph) == cudaSuccess && graph != nullptr)
     cudaGraphDestroy(graph);

@@ -3,7 +3,7 @@
 
 #include <cstddef>
 
-#include "kernels/cuda/scratch.hpp"
+#include "kernels/runtime/scratch.hpp"
 
 namespace passnorm::kernels {
 
@@ -20,7 +20,7 @@ class Workspace {
 
  private:
   static constexpr std::uintptr_t kAlignment = 256;
-  DeviceScratch<std::byte> block_;
+  Scratch<std::byte> block_;
 };
 
 }  // namespace passnorm::kernels

@@ -14,8 +14,9 @@ namespace passnorm {
 
 class CudaStream final : public Stream {
  public:
-  /// Error(kMachine) without such a device.
-  explicit CudaStream(int index = 0);
+  /// Error(kMachine) without such a device, or when our kernels cannot run on it; Error(kUsage) for
+  /// the legacy default stream.
+  explicit CudaStream(int index = 0, StreamOptions options = {});
   ~CudaStream() override;
 
   /// The cudaStream_t.
@@ -23,6 +24,7 @@ class CudaStream final : public Stream {
   /// What grids of kernels that walk over their data are made from.
   int multiprocessors() const { return multiprocessors_; }
   size_t l2_bytes() const { return l2_bytes_; }
+  int engines() const { return engines_; }  ///< StreamOptions::engines
 
   void copy_to_device(void* to, const void* from, size_t bytes) override;
   void copy_to_host(void* to, const void* from, size_t bytes) override;
@@ -58,10 +60,11 @@ class CudaStream final : public Stream {
   Vendor& vendor();
 
  private:
-  CudaStream(int index, std::shared_ptr<void> owner);
+  CudaStream(int index, StreamOptions&& options, std::shared_ptr<void> owner);
   void* handle_ = nullptr;
   int multiprocessors_ = 1;
   size_t l2_bytes_ = 0;
+  int engines_;
   unsigned* tickets_ = nullptr;
   std::shared_ptr<void> owner_;  ///< of handle_, with the pool: tensors may outlive the stream
   std::unique_ptr<Vendor> vendor_;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,15 +15,18 @@ struct Device {
 
   static Device cpu() { return {}; }
   static Device cuda(int index = 0) { return {Kind::kCuda, index}; }
-  /// The fastest device of this machine: a GPU where there is one and this build can use it, else
-  /// the CPU. Never an emulated GPU.
+  /// The fastest device of this machine: the first GPU that this build can use, else the CPU. Never
+  /// an emulated GPU.
   static Device best();
 
   bool operator==(const Device&) const = default;
   std::string name() const { return kind == Kind::kCpu ? "cpu" : "cuda:" + std::to_string(index); }
 };
 
-/// The GPUs that this build and this machine's driver can use.
+/// Of GPUs: our kernels are written for compute capability 8.0 (Ampere) and later.
+inline constexpr int kLeastComputeMajor = 8;
+
+/// The GPUs that this machine's driver gives to this build.
 struct GpuReport {
   struct Gpu {
     std::string name;
@@ -31,9 +35,16 @@ struct GpuReport {
     size_t memory_bytes = 0;
   };
   std::vector<Gpu> gpus;
-  std::string why_none;   ///< one line when there are none: build, driver or devices
+  std::string why_none;   ///< one line when there are none: build or driver
   std::string runtime;    ///< "CUDA 13.0, driver 13.0", "emulated", or empty
   bool emulated = false;  ///< on the CPU, for tests
+
+  /// One line: why cuda:index cannot be used; empty when it can.
+  std::string why_not(int index) const;
+  /// Error(kMachine) with that line.
+  void require(int index) const;
+  /// The first GPU that can be used.
+  std::optional<int> first() const;
 };
 GpuReport gpu_report();
 

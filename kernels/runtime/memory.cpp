@@ -58,7 +58,7 @@ struct MemoryPool::State {
   mutable std::mutex mutex;
   std::unordered_map<size_t, std::vector<void*>> free;
   size_t held = 0, used = 0, peak = 0, system_calls = 0, slab_moves = 0;
-  bool poison = false;
+  bool poison = false, keeps_to_itself = false;
 
   // The run of a plan, by the thread that began it.
   MemoryPlan* plan = nullptr;
@@ -99,6 +99,7 @@ MemoryPool::~MemoryPool() {
 }
 
 void* MemoryPool::State::from_system(size_t size, size_t asked) {
+  PASSNORM_CHECK(!keeps_to_itself, "memory from the system inside a recorded step");
   void* block = source->take(size);
   if (block == nullptr) {  // returned blocks of other classes may make room
     trim();
@@ -276,6 +277,10 @@ void MemoryPlan::place_blocks() {
   planned_ = true;
 }
 
+void MemoryPool::keep_to_itself(bool on) {
+  std::lock_guard lock(state_->mutex);
+  state_->keeps_to_itself = on;
+}
 void MemoryPool::poison(bool on) {
   std::lock_guard lock(state_->mutex);
   state_->poison = on;

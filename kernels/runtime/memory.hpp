@@ -55,15 +55,19 @@ class MemoryPlan {
   size_t slab_bytes_ = 0, block_bytes_ = 0;
 };
 
-/// Where a pool gets its blocks.
+/// Where a pool gets its blocks; a host may bring its own (StreamOptions). A pool makes one call at
+/// a time, from whichever thread uses it; the same source behind several pools locks for itself.
 class MemorySource {
  public:
   virtual ~MemorySource() = default;
-  /// Aligned to 64 bytes at least; null when there is none. Error(kBug) while a step is recorded.
+  /// Memory of the stream's device, aligned to 64 bytes at least; null when there is none.
   virtual void* take(size_t bytes) = 0;
+  /// A block of take, with the same size. On a GPU work that was issued before may still use it: it
+  /// is freed in the stream's order (cudaFreeAsync) or after a wait (cudaFree waits).
   virtual void give(void* block, size_t bytes) = 0;
-  /// In the order of the device's work; never left out by a compiler.
+  /// In the order of the device's work; never left out by a compiler: secrets are wiped with it.
   virtual void fill(void* block, int byte, size_t bytes) = 0;
+  /// For the message when memory ran out.
   virtual size_t free_bytes() const = 0;
 };
 
@@ -74,6 +78,7 @@ std::unique_ptr<MemorySource> host_memory();
 /// class, so a step that repeats gets the same blocks again. Thread-safe.
 class MemoryPool {
  public:
+  /// Owns the source; before that goes, every block is given back to it.
   explicit MemoryPool(std::unique_ptr<MemorySource> source = host_memory());
   ~MemoryPool();
   MemoryPool(const MemoryPool&) = delete;
@@ -85,6 +90,9 @@ class MemoryPool {
   void release(void* block, size_t bytes);
   /// Zero bytes in place of what a block holds, before it is released.
   void wipe(void* block, size_t bytes);
+
+  /// While on, as when a step is recorded, nothing is taken from the source: Error(kBug).
+  void keep_to_itself(bool on);
 
   /// Fills every block with 0xFF before it is handed out (tests).
   void poison(bool on);

@@ -9,8 +9,27 @@
 
 namespace passnorm {
 
-/// Work in order on one device, with the device's memory. Not thread-safe; one stream per host
-/// thread.
+/// How a stream is made, and what of it a host brings along.
+struct StreamOptions {
+  /// Of a CPU stream; 0: all cores of this process.
+  int threads = 0;
+  /// Where the memory of tensors and kernels comes from; null: from the system (host_memory(), on a
+  /// GPU cudaMalloc). The stream's pool takes blocks, keeps them for reuse and gives them back when
+  /// the stream and the last tensor on it are gone; then it destroys the source.
+  std::unique_ptr<MemorySource> memory = nullptr;
+  /// Of a GPU: the host's cudaStream_t on that device, null: one of our own. It stays the host's,
+  /// who destroys it after this stream and the last tensor on it. Work is issued to it in order, so
+  /// that the host's own work before and after needs no wait. Not the legacy default stream, which
+  /// cannot record a step.
+  void* cuda_stream = nullptr;
+  /// Of a GPU: how many of cuDNN's engines are timed at the first use of a convolution; the fastest
+  /// is kept on disk ($XDG_CACHE_HOME/passnorm or ~/.cache/passnorm). 1: the first that can be
+  /// built is taken, nothing is timed, read or written.
+  int engines = 8;
+};
+
+/// Work in order on one device, with the device's memory. Not thread-safe: one thread at a time
+/// uses a stream and what is made on it; different streams may be used by different threads.
 class Stream {
  public:
   virtual ~Stream() = default;
@@ -42,8 +61,9 @@ class Stream {
 /// The CPU with a fixed number of threads. Results depend on that number only where oneDNN's do.
 class CpuStream final : public Stream {
  public:
-  /// threads = 0: all cores of this process.
-  explicit CpuStream(int threads = 0);
+  /// Error(kUsage) for negative threads and for a cudaStream_t.
+  explicit CpuStream(StreamOptions options);
+  explicit CpuStream(int threads = 0) : CpuStream(StreamOptions{.threads = threads}) {}
   ~CpuStream() override;
 
   int threads() const { return threads_; }
@@ -63,9 +83,13 @@ class CpuStream final : public Stream {
 
 class CudaStream;  ///< kernels/runtime/cuda_stream.hpp
 
-/// A stream on a device. threads: of a CPU stream, 0 = all cores. Error(kMachine) when this build
-/// or this machine has no such device.
-std::unique_ptr<Stream> make_stream(Device device, int threads = 0);
+/// A stream on a device. Error(kMachine) when this build or this machine has no such device. On a
+/// GPU it becomes the current device of the calling thread; another thread that works with the
+/// stream calls cudaSetDevice first, where there is more than one GPU.
+std::unique_ptr<Stream> make_stream(Device device, StreamOptions options = {});
+inline std::unique_ptr<Stream> make_stream(Device device, int threads) {
+  return make_stream(device, StreamOptions{.threads = threads});
+}
 
 }  // namespace passnorm
 

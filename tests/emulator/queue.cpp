@@ -52,7 +52,14 @@ void Queue::add(Work work) {
 
 void Queue::finish() {
   run_pending();
-  if (check_) check_();
+  for (const auto& [owner, check] : checks_) check();
+}
+
+void Queue::at_finish(const void* owner, Work check) {
+  if (check)
+    checks_[owner] = std::move(check);
+  else
+    checks_.erase(owner);
 }
 
 void Queue::run_pending() {

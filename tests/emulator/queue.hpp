@@ -3,6 +3,7 @@
 
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -26,7 +27,8 @@ class Queue {
   void add(Work work);
   /// Does all that was issued, and then what was given to at_finish.
   void finish();
-  void at_finish(Work check) { check_ = std::move(check); }
+  /// One check for every `owner`; an empty one ends it.
+  void at_finish(const void* owner, Work check);
 
   bool recording() const { return record_ != nullptr; }
   void begin_record();
@@ -36,7 +38,7 @@ class Queue {
   void run_pending();
 
   std::deque<Work> pending_;
-  Work check_;
+  std::map<const void*, Work> checks_;
   std::shared_ptr<Record> record_;
 };
 

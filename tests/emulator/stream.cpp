@@ -1,6 +1,7 @@
 // CudaStream over the emulator: device memory is host memory.
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -29,12 +30,11 @@ constexpr size_t kL2Bytes = size_t{1} << 20;
 class DeviceMemory final : public MemorySource {
  public:
   explicit DeviceMemory(std::shared_ptr<Queue> queue) : queue_(std::move(queue)) {
-    queue_->at_finish([this] { check_guards(); });
+    queue_->at_finish(this, [this] { check_guards(); });
   }
-  ~DeviceMemory() override { queue_->at_finish({}); }
+  ~DeviceMemory() override { queue_->at_finish(this, {}); }
 
   void* take(size_t bytes) override {
-    PASSNORM_CHECK(!queue_->recording(), "memory from the system inside a recorded step");
     ++counters().allocations;
     auto* block = static_cast<std::byte*>(::operator new(bytes + 2 * kGuard, kAlignment));
     std::memset(block, kGuardByte, bytes + 2 * kGuard);
@@ -107,22 +107,28 @@ void refuse_record(void* handle, const char* what) {
   PASSNORM_CHECK(!queue_of(handle).recording(), what, " inside a recorded step");
 }
 
-std::shared_ptr<void> make_queue(int device) {
-  if (device != 0)
-    fail(Fault::kMachine, "cuda:", device, " was asked for, but the emulator is one GPU");
+/// host: another stream's handle, or null.
+std::shared_ptr<void> make_queue(int device, void* host) {
+  gpu_report().require(device);
+  if (host != nullptr) return {host, [](void*) {}};
   return std::make_shared<Queue>();
 }
 
 }  // namespace
 
-CudaStream::CudaStream(int index) : CudaStream(index, make_queue(index)) {}
+CudaStream::CudaStream(int index, StreamOptions options)
+    : CudaStream(index, std::move(options), make_queue(index, options.cuda_stream)) {}
 
-CudaStream::CudaStream(int index, std::shared_ptr<void> owner)
-    : Stream(Device::cuda(index), std::make_shared<MemoryPool>(std::make_unique<DeviceMemory>(
-                                      std::static_pointer_cast<Queue>(owner)))),
+CudaStream::CudaStream(int index, StreamOptions&& options, std::shared_ptr<void> owner)
+    : Stream(Device::cuda(index),
+             std::make_shared<MemoryPool>(
+                 options.memory
+                     ? std::move(options.memory)
+                     : std::make_unique<DeviceMemory>(std::static_pointer_cast<Queue>(owner)))),
       handle_(owner.get()),
       multiprocessors_(kMultiprocessors),
       l2_bytes_(kL2Bytes),
+      engines_(options.engines),
       owner_(std::move(owner)) {
   constexpr size_t kBytes = kTickets * sizeof(unsigned);
   tickets_ = static_cast<unsigned*>(memory()->allocate(kBytes));
@@ -167,9 +173,15 @@ void CudaStream::synchronize() {
   queue_of(handle_).finish();
 }
 
-void CudaStream::begin_capture() { queue_of(handle_).begin_record(); }
-std::shared_ptr<void> CudaStream::end_capture() { return queue_of(handle_).end_record(); }
-void CudaStream::abandon_capture() { queue_of(handle_).end_record(); }
+void CudaStream::begin_capture() {
+  queue_of(handle_).begin_record();
+  memory()->keep_to_itself(true);
+}
+std::shared_ptr<void> CudaStream::end_capture() {
+  memory()->keep_to_itself(false);
+  return queue_of(handle_).end_record();
+}
+void CudaStream::abandon_capture() { end_capture(); }
 void CudaStream::replay(const std::shared_ptr<void>& graph) {
   ++counters().replays;
   for (const emulator::Work& work : *static_cast<const Record*>(graph.get()))
@@ -228,8 +240,9 @@ GpuReport gpu_report() {
   GpuReport report;
   report.emulated = true;
   report.runtime = "emulated";
+  const char* const old = std::getenv("PASSNORM_EMULATED_COMPUTE");  // a major number, for tests
   report.gpus.push_back({.name = "emulated",
-                         .compute_major = 9,
+                         .compute_major = old != nullptr ? std::atoi(old) : 9,
                          .multiprocessors = kMultiprocessors,
                          .memory_bytes = host_memory()->free_bytes()});
   return report;

@@ -10,6 +10,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <thread>
 
 #include "bench/cases/convolution.hpp"
 #include "kernels/convolution_plans.hpp"
@@ -138,6 +139,27 @@ TEST_F(PlanCacheFile, IsShared) {
   const PlanCache later(file, "here");
   EXPECT_EQ(later.find("a"), "1");
   EXPECT_EQ(later.find("b"), "2");
+}
+
+/// Streams of one process at the same time: the file stays whole, and has all of whoever was last.
+TEST_F(PlanCacheFile, StaysWholeUnderThreads) {
+  constexpr int kThreads = 4, kChoices = 50;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t)
+    threads.emplace_back([this, t] {
+      PlanCache cache(file, "here");
+      for (int i = 0; i < kChoices; ++i) cache.store(concat(t, " ", i), "engine");
+    });
+  for (std::thread& thread : threads) thread.join();
+  const PlanCache later(file, "here");
+  int most = 0;
+  for (int t = 0; t < kThreads; ++t) {
+    int found = 0;
+    for (int i = 0; i < kChoices; ++i) found += later.find(concat(t, " ", i)).has_value();
+    most = std::max(most, found);
+  }
+  EXPECT_EQ(most, kChoices);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(file.parent_path()), {}), 1);
 }
 
 /// Cut anywhere, or changed in any byte, it is empty, and can be written again.

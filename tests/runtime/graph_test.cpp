@@ -13,7 +13,7 @@ namespace {
 /// The CPU, and the GPU or its emulator where there is one.
 std::vector<Device> devices() {
   std::vector<Device> all{Device::cpu()};
-  if (!gpu_report().gpus.empty()) all.push_back(Device::cuda());
+  if (const auto gpu = gpu_report().first()) all.push_back(Device::cuda(*gpu));
   return all;
 }
 
@@ -139,9 +139,9 @@ INSTANTIATE_TEST_SUITE_P(Devices, OnDevice, testing::ValuesIn(devices()), [](con
 
 TEST(Devices, WithoutAGpuOneLineSaysWhy) {
   const GpuReport report = gpu_report();
-  if (!report.gpus.empty()) GTEST_SKIP() << "there is one: " << report.gpus[0].name;
-  EXPECT_FALSE(report.why_none.empty());
-  EXPECT_EQ(report.why_none.find('\n'), std::string::npos);
+  if (report.first()) GTEST_SKIP() << "there is one: " << report.gpus[0].name;
+  EXPECT_FALSE(report.why_not(0).empty());
+  EXPECT_EQ(report.why_not(0).find('\n'), std::string::npos);
   EXPECT_EQ(Device::best(), Device::cpu());
   try {
     make_stream(Device::cuda());
@@ -150,6 +150,34 @@ TEST(Devices, WithoutAGpuOneLineSaysWhy) {
     EXPECT_EQ(error.fault(), Fault::kMachine);
     EXPECT_NE(std::string(error.what()).find("--device cpu"), std::string::npos) << error.what();
   }
+}
+
+/// A GPU that our kernels are not made for is neither chosen nor accepted.
+TEST(Devices, OldGpusAreNotUsed) {
+  const GpuReport::Gpu t4{.name = "Tesla T4", .compute_major = 7, .compute_minor = 5},
+      a100{.name = "A100", .compute_major = 8};
+  const auto refusal = [](const GpuReport& report, int index) -> std::string {
+    try {
+      report.require(index);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.fault(), Fault::kMachine);
+      return error.what();
+    }
+    return "";
+  };
+  const GpuReport both{.gpus = {t4, a100}}, old{.gpus = {t4}}, none{.why_none = "no driver"};
+  EXPECT_EQ(both.first(), 1);
+  EXPECT_EQ(refusal(both, 1), "");
+  EXPECT_EQ(refusal(both, 0),
+            "cuda:0 was asked for, but Tesla T4 has compute capability 7.5, and 8.0 or later is "
+            "needed; use --device cpu");
+  EXPECT_EQ(refusal(both, 2),
+            "cuda:2 was asked for, but this machine has 2 GPUs; use --device cpu");
+  EXPECT_FALSE(refusal(both, -1).empty());
+  EXPECT_EQ(old.first(), std::nullopt);
+  EXPECT_EQ(refusal(old, 0), refusal(both, 0));
+  EXPECT_EQ(none.first(), std::nullopt);
+  EXPECT_EQ(refusal(none, 0), "cuda:0 was asked for, but no driver; use --device cpu");
 }
 
 }  // namespace

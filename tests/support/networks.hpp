@@ -8,6 +8,7 @@
 #include "engine/io/crypto.hpp"
 #include "kernels/runtime/random.hpp"
 #include "models/model_file.hpp"
+#include "tests/support/stream_options.hpp"
 
 namespace passnorm::test {
 
@@ -23,7 +24,8 @@ inline Device network_device() {
 
 inline std::shared_ptr<Stream> network_stream() {
   // Never destroyed: at exit cuDNN ends before what was made ahead of its being opened.
-  static const auto& stream = *new std::shared_ptr<Stream>(make_stream(network_device(), 2));
+  static const auto& stream =
+      *new std::shared_ptr<Stream>(make_stream(network_device(), stream_options(2)));
   return stream;
 }
 

@@ -10,6 +10,7 @@
 #include "kernels/runtime/stream.hpp"
 #include "tests/support/buffer.hpp"
 #include "tests/support/compare.hpp"
+#include "tests/support/stream_options.hpp"
 #if PASSNORM_EMULATED
 #include "tests/emulator/schedule.hpp"
 #endif
@@ -22,7 +23,7 @@ inline std::string name_of(const CudaStream& stream) { return stream.device().na
 
 inline std::array<CudaStream, 1>& streams() {
   // Never destroyed: at exit cuDNN ends before what was made ahead of its being opened.
-  static auto& all = *new std::array<CudaStream, 1>;
+  static auto& all = *new std::array<CudaStream, 1>{CudaStream(0, stream_options())};
   static const bool poisoned = (all[0].memory()->poison(true), true);
   static_cast<void>(poisoned);
   results_are_due() = true;

@@ -1,6 +1,7 @@
 // What an emulated stream records, refuses and counts.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <cstring>
 
 #include "kernels/cuda/gpu.cuh"
@@ -134,6 +135,65 @@ TEST(EmulatedDevice, IsAskedForByName) {
   EXPECT_EQ(report.gpus[0].name, "emulated");
   EXPECT_EQ(report.runtime, "emulated");
   EXPECT_THROW(CudaStream(1), Error);
+}
+
+TEST(EmulatedDevice, MustBeNewEnough) {
+  setenv("PASSNORM_EMULATED_COMPUTE", "7", 1);
+  EXPECT_EQ(gpu_report().first(), std::nullopt);
+  EXPECT_EQ(Device::best(), Device::cpu());
+  try {
+    make_stream(Device::cuda());
+    ADD_FAILURE() << "an old GPU was taken";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.fault(), Fault::kMachine);
+    EXPECT_NE(std::string(error.what()).find("compute capability 7.0"), std::string::npos);
+  }
+  unsetenv("PASSNORM_EMULATED_COMPUTE");
+  EXPECT_EQ(gpu_report().first(), 0);
+}
+
+/// Memory of a test that says when it is used.
+class CountingMemory final : public MemorySource {
+ public:
+  explicit CountingMemory(int& live) : live_(live) {}
+  void* take(size_t bytes) override { return ++live_, source_->take(bytes); }
+  void give(void* block, size_t bytes) override { --live_, source_->give(block, bytes); }
+  void fill(void* block, int byte, size_t bytes) override { source_->fill(block, byte, bytes); }
+  size_t free_bytes() const override { return source_->free_bytes(); }
+
+ private:
+  int& live_;
+  std::unique_ptr<MemorySource> source_ = host_memory();
+};
+
+/// The host's work and ours are in one order, without a wait; its memory is ours while we live.
+TEST_F(EmulatedStream, WorksOnTheHostsStreamInItsMemory) {
+  emulator::Schedule deferred;
+  deferred.deferred = true;
+  const emulator::WithSchedule set(deferred);
+  int live = 0;
+  {
+    CudaStream ours(
+        0, {.memory = std::make_unique<CountingMemory>(live), .cuda_stream = stream.handle()});
+    EXPECT_EQ(ours.handle(), stream.handle());
+    EXPECT_GT(live, 0);
+    add();                                         // the host's: y = 1
+    ours.copy_on_device(y + 1, y, sizeof(float));  // ours
+    ours.fill_bytes(y, 0, sizeof(float));          // ours
+    add();                                         // the host's: y = 0 + 1
+    const size_t allocations = emulator::counters().allocations;
+    ours.memory()->release(ours.memory()->allocate(1 << 20), 1 << 20);
+    EXPECT_EQ(emulator::counters().allocations, allocations);
+    EXPECT_EQ(*y, 0) << "nothing has waited yet";
+    ours.begin_capture();
+    expect_bug([&] { ours.memory()->allocate(size_t{2} << 20); }, "memory from the system");
+    ours.abandon_capture();
+  }
+  EXPECT_EQ(live, 0);
+  EXPECT_EQ(*y, 1) << "the end of our stream waits for its work";
+  add();
+  stream.synchronize();
+  EXPECT_EQ(*y, 2) << "the host's stream goes on";
 }
 
 TEST(EmulatorSchedule, IsParsedFromWords) {
