@@ -158,7 +158,7 @@ Json describe_passport(const std::string& path) {
     lane_state.push_back({{"name", t.name}, {"shape", t.shape}});
   Json json = start(path, "passport");
   json["sealed"] = false;
-  json["scheme"] = passport.scheme;
+  json["scheme"] = passport.scheme->name;
   json["source"] = name_of(passport.source());
   json["signature"] = {{"kind", kKinds[static_cast<size_t>(passport.signature().kind)]},
                        {"text", passport.signature().text}};

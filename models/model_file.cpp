@@ -118,7 +118,7 @@ void save_released(const Model& model, const std::string& path,
 
 void take_lane_state(const Model& model, Passport& passport) {
   passport.lane_state.clear();
-  passport.scheme = model.options().plan.scheme->name;
+  passport.scheme = model.options().plan.scheme;
   for_each_tensor(model, [&](const TensorSpec& spec, const Tensor& value) {
     if (spec.secret)
       passport.lane_state.push_back(
@@ -160,15 +160,15 @@ LoadedModel load_released(const std::string& path, const Passport* passport,
     fail(Fault::kInput, path, ": ", e.what());
   }
   if (passport) {
-    options.plan = {.scheme = &scheme(passport->scheme), .sites = {}};
+    options.plan = {.scheme = passport->scheme, .sites = {}};
     for (const SitePassport& s : passport->sites()) options.plan.sites.push_back(s.site.name);
     if (options.folded && !options.plan.scheme->public_lane)
       fail(Fault::kInput, path, ": is a folded network, and the passport is one of scheme ",
-           passport->scheme,
+           passport->scheme->name,
            ", whose scales folding multiplies by themselves: their signs cannot be read from it");
     if (options.plan.scheme->public_lane != affine_ships)
       fail(Fault::kInput, path, ": the passport does not fit this model: it is one of scheme ",
-           passport->scheme, affine_ships ? ", the model has a" : ", the model has no",
+           passport->scheme->name, affine_ships ? ", the model has a" : ", the model has no",
            " public branch");
   }
   constexpr std::string_view kAffine = ".bn.weight";

@@ -91,15 +91,16 @@ class Passport {
 
   /// What the model needs beside the released file; saved with the keys.
   std::vector<OwnedTensor> lane_state;
-  /// Scheme of the network it was made for.
-  std::string scheme = "none";
+  /// Of the network it was made for; in the file by its name.
+  const Scheme* scheme = &passnorm::scheme("none");
 
   /// The bytes of a safetensors file: `site`.skey and .key f32 [1, C, H, W] (scale and shift, the
   /// references' names), .b i8 [O] for every site, the tensors of lane_state, and for random keys
   /// "seed" u8 [32].
   SecretBytes bytes() const;
-  /// Error(kInput) that starts with `name` for bytes that are no passport.
-  static Passport parse(const std::string& name, SecretBytes bytes);
+  /// Error(kInput) that starts with `name` for bytes that are no passport. schemes: a host's own.
+  static Passport parse(const std::string& name, SecretBytes bytes,
+                        std::span<const Scheme> schemes = {});
 
   /// bytes(), sealed when there is a passphrase; mode 0600 from the first byte on. A link in the
   /// place of the file is replaced, not followed.
@@ -110,7 +111,8 @@ class Passport {
   /// ask or the passphrase is wrong. A sealed file may be seen by others: that is what the seal is
   /// for (copies on mail, backups, shares), and its changes show. The file's owner may be another
   /// user, as when root opens it in a container.
-  static Passport load(const std::string& path, const AskPassphrase& ask = {});
+  static Passport load(const std::string& path, const AskPassphrase& ask = {},
+                       std::span<const Scheme> schemes = {});
 
  private:
   explicit Passport(const Secret32& seed) : seed_(seed) {}

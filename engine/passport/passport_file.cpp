@@ -102,7 +102,7 @@ SecretBytes Passport::bytes() const {
     entries.push_back({std::string(kSeed), {32}, std::span<const uint8_t>(seed_.bytes())});
   const Metadata metadata{
       {"format", std::string(kFormat)},
-      {"scheme", scheme},
+      {"scheme", std::string(scheme->name)},
       {"sites", dump_json("passport", sites)},
       {"source", std::string(name_of(source_))},
       {"signature_kind", std::string(kSignatureKinds.at(static_cast<size_t>(signature_.kind)))},
@@ -118,20 +118,23 @@ void Passport::save(const std::string& path, const SecretText* passphrase, SealC
     write_file_atomic(path, plain, {.mode = 0600});
 }
 
-Passport Passport::load(const std::string& path, const AskPassphrase& ask) {
+Passport Passport::load(const std::string& path, const AskPassphrase& ask,
+                        std::span<const Scheme> schemes) {
   SecretFile file = read_secret_file(path, kMaxFileBytes);
   if (!is_sealed(file.bytes)) {
-    Passport passport = parse(path, std::move(file.bytes));  // what it is comes before its mode
+    // What it is comes before its mode.
+    Passport passport = parse(path, std::move(file.bytes), schemes);
     if (file.shared)
       fail(Fault::kSecret, path, ": others can read or change this secret; run: chmod 600 ", path);
     return passport;
   }
   if (!ask)
     fail(Fault::kSecret, path, ": is sealed with a passphrase, and there is nobody to ask for it");
-  return parse(path, unseal(path, file.bytes, ask(path)));
+  return parse(path, unseal(path, file.bytes, ask(path)), schemes);
 }
 
-Passport Passport::parse(const std::string& name, SecretBytes bytes) {
+Passport Passport::parse(const std::string& name, SecretBytes bytes,
+                         std::span<const Scheme> schemes) {
   const SafeTensors file = SafeTensors::parse(name, std::move(bytes));
   if (const std::string& format = required(file, "format"); format != kFormat)
     fail(Fault::kInput, name, ": is a ", quote(format), " file; a \"", kFormat,
@@ -158,7 +161,7 @@ Passport Passport::parse(const std::string& name, SecretBytes bytes) {
   p.signature_ = {static_cast<Signature::Kind>(kind - kSignatureKinds.begin()),
                   required(file, "signature")};
   try {
-    p.scheme = passnorm::scheme(required(file, "scheme")).name;
+    p.scheme = &passnorm::scheme(required(file, "scheme"), schemes);
   } catch (const Error& e) {
     if (e.fault() != Fault::kUsage) throw;
     fail(Fault::kInput, name, ": ", e.what());

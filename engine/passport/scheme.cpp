@@ -26,13 +26,14 @@ constexpr std::array kSchemes = {
 
 std::span<const Scheme> schemes() { return kSchemes; }
 
-const Scheme& scheme(std::string_view name) {
-  std::string wanted(name);
-  std::ranges::replace(wanted, '_', '-');
-  for (const Scheme& s : kSchemes)
-    if (s.name == wanted) return s;
+const Scheme& scheme(std::string_view name, std::span<const Scheme> own) {
+  const auto same = [](char a, char b) { return (a == '_' ? '-' : a) == (b == '_' ? '-' : b); };
   std::string known;
-  for (const Scheme& s : kSchemes) known += concat(known.empty() ? "" : ", ", s.name);
+  for (const std::span<const Scheme> rows : {own, schemes()})
+    for (const Scheme& s : rows) {
+      if (std::ranges::equal(s.name, name, same)) return s;
+      known += concat(known.empty() ? "" : ", ", s.name);
+    }
   fail(Fault::kUsage, "unknown scheme ", quote(name), "; known: ", known);
 }
 

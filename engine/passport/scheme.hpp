@@ -1,4 +1,4 @@
-// Ownership schemes: each is a row.
+// Ownership schemes: each is a row, of the table here or of a host's own.
 #pragma once
 
 #include <span>
@@ -23,8 +23,9 @@ struct Scheme {
 };
 
 std::span<const Scheme> schemes();
-/// By name, - and _ alike; Error(kUsage) naming all schemes when unknown.
-const Scheme& scheme(std::string_view name);
+/// By name, - and _ alike, among a host's `own` rows, then among schemes(); Error(kUsage) naming
+/// all when unknown. Plans and passports point to rows: a host's live as long as these do.
+const Scheme& scheme(std::string_view name, std::span<const Scheme> own = {});
 
 /// A layer that can carry a passport: its name (the references' module path) and its sizes (n = 1).
 struct Site {

@@ -22,7 +22,7 @@ std::vector<Site> two_sites() {
 
 Passport passport() {
   Passport p = Passport::random(two_sites(), kSeed, Signature::from_text("(c) Alice 2026"));
-  p.scheme = "pan";
+  p.scheme = &scheme("pan");
   p.lane_state = {{"conv1.bn1.running_mean", {8}, {1, 2, 3, 4, 5, 6, 7, 8}},
                   {"conv1.fc.0.weight", {2, 2}, {1, -1, .5f, 0}}};
   return p;

@@ -246,6 +246,19 @@ TEST(Schemes, AreTheTableOfTheDesign) {
   for (const Scheme& s : schemes()) EXPECT_CONTAINS(message, s.name);
 }
 
+/// A host's rows come first: a name of ours that it takes is its own.
+TEST(Schemes, OfAHostAreFoundBesideOurs) {
+  static constexpr Scheme kOwn[] = {{.name = "own_rows", .source = ""},
+                                    {.name = "pan", .source = ""}};
+  EXPECT_EQ(&scheme("own-rows", kOwn), &kOwn[0]);
+  EXPECT_EQ(&scheme("pan", kOwn), &kOwn[1]);
+  EXPECT_EQ(&scheme("pan-sbn", kOwn), &scheme("pan-sbn"));
+  const std::string message = refusal(Fault::kUsage, [] { scheme("own-row", kOwn); });
+  EXPECT_CONTAINS(message, "own_rows");
+  EXPECT_CONTAINS(message, "deepipr-v1");
+  refusal(Fault::kUsage, [] { scheme("own-rows"); });  // a row is nobody else's
+}
+
 TEST(PassportPlan, SplitsItsSites) {
   const PassportPlan plan = PassportPlan::of("pan", "layer4.*,convbnrelu_1");
   EXPECT_EQ(plan.scheme->name, "pan");

@@ -54,7 +54,7 @@ std::string passport(Passport::Source source) {
                                 Signature::from_text("(c) fuzz"));
   if (source != Passport::Source::kRandom)
     p = Passport::from_keys(p.sites(), source, Signature::from_text("(c) fuzz"));
-  p.scheme = "pan";
+  p.scheme = &scheme("pan");
   p.lane_state = {{"conv0.gate", {2, 1}, {0.5f, -1}}};
   return text(p.bytes());
 }

@@ -117,7 +117,7 @@ void survives_to_the_bit(const Combination& c) {
 
   if (!passport) return;
   const Passport opened = Passport::load(folder.path("owner.passport"));
-  EXPECT_EQ(opened.scheme, c.scheme);
+  EXPECT_EQ(opened.scheme->name, c.scheme);
   EXPECT_TRUE(opened.bits_bound());
   const auto owned = models::load_released(path, &opened, network_stream()).model;
   EXPECT_EQ(owned->sites(), model->sites());
