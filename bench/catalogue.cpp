@@ -46,7 +46,7 @@ Catalogue::Catalogue(Device device, int64_t samples)
     : samples_(samples), storage_{DType::kF32, DType::kBF16} {
   if (device.kind == Device::Kind::kCuda) storage_.push_back(DType::kF16);
   for (const auto add_family : {add_convolutions, add_norms, add_pools, add_elementwise,
-                                add_optimizers, add_passports, add_inputs})
+                                add_optimizers, add_passports, add_inputs, add_points})
     add_family(*this);
 }
 

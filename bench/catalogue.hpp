@@ -53,6 +53,7 @@ void add_elementwise(Catalogue& catalogue);
 void add_optimizers(Catalogue& catalogue);
 void add_passports(Catalogue& catalogue);
 void add_inputs(Catalogue& catalogue);
+void add_points(Catalogue& catalogue);
 
 /// n elements in [-1, 1) without a pattern that a kernel could profit from.
 Tensor operand(Stream& stream, int64_t n, DType dtype = DType::kF32);

@@ -44,6 +44,15 @@ struct Add {
 void add(CpuStream& stream, const Add& a);
 void add(CudaStream& stream, const Add& a);
 
+/// y = x + the identity matrix, for each of the J x J matrices of x.
+struct AddIdentity {
+  int64_t size = 0;  ///< J
+  ConstView x;       ///< [n, J, J]
+  View y;            ///< [n, J, J], the type of x
+};
+void add_identity(CpuStream& stream, const AddIdentity& a);
+void add_identity(CudaStream& stream, const AddIdentity& a);
+
 /// dx = dy where y > 0 (y a result of relu), else 0; dx may have half of dy's elements: then it
 /// gets the sum of both halves. y empty: everything passes.
 struct ReluBackward {

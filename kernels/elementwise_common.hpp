@@ -13,6 +13,11 @@ inline void check(const AddTo& a) {
   PASSNORM_CHECK(a.x.size == a.y.size, "x has ", a.x.size, " elements, y ", a.y.size);
 }
 
+inline void check(const AddIdentity& a) {
+  PASSNORM_CHECK(a.size > 0 && a.x.size % (a.size * a.size) == 0 && a.x.size == a.y.size, "x has ",
+                 a.x.size, " elements, y ", a.y.size, ", of matrices of size ", a.size);
+}
+
 inline bool whole_or_half(int64_t size, int64_t n) { return size == n || size * 2 == n; }
 
 inline void check(const Add& a) {

@@ -7,6 +7,7 @@
 
 #include "engine/autograd/tape.hpp"
 #include "kernels/norm.hpp"
+#include "kernels/orthogonality.hpp"
 #include "kernels/passport.hpp"
 #include "kernels/pooling.hpp"
 
@@ -82,6 +83,23 @@ Var norm_pool(Tape& tape, const Var& x, const std::vector<NormLane>& lanes,
 Var global_mean_pool(Tape& tape, const Var& x);
 Var global_max_pool(Tape& tape, const Var& x);
 
+/// y[n] = x[n] t[n]: x [N, 1, L, I], t [N, I * J] or [N, I, J] in f32, y [N, 1, L, J]; I and J at
+/// most 64. A shared operand is broadcast to a split one.
+Var batched_matmul(Tape& tape, const Var& x, const Var& t);
+
+/// x + the identity, for each J x J matrix of x [N, J * J] or [N, J, J].
+Var add_identity(Tape& tape, const Var& x);
+
+struct Dropout {
+  float probability = 0;  ///< that an element is 0; 0 (evaluation): the result is x itself
+  uint64_t seed = 0;
+  DeviceValue<uint32_t> step = 0u;  ///< number of the training step: each has its own mask
+  uint32_t layer = 0;               ///< number of this dropout in its network
+};
+/// x / (1 - probability) where kept, else 0 (kernels/dropout.hpp). Both lanes have one mask, which
+/// is also that of either lane alone.
+Var dropout(Tape& tape, const Var& x, const Dropout& options);
+
 /// Losses stay on the device until they are read. One entry per lane the logits stand for, public
 /// first; logits of shared lanes count for both, with one entry.
 struct LaneLosses {
@@ -93,6 +111,20 @@ struct LaneLosses {
 /// summed over lanes. to: where the results are written; empty: new memory.
 LaneLosses cross_entropy(Tape& tape, const Var& logits, const Tensor& labels, float smoothing = 0,
                          const LaneLosses& to = {});
+
+struct OrthogonalityOptions {
+  kernels::OrthogonalityForm form = kernels::OrthogonalityForm::kGram;
+  float alpha = 1e-3f;
+};
+/// alpha times the mean distance of the transforms t [lanes N, J * J] or [lanes N, J, J] from
+/// orthogonal ones (kernels/orthogonality.hpp), J at most 64. Result [lanes] and `to` as in
+/// cross_entropy.
+Tensor orthogonality_loss(Tape& tape, const Var& t, const OrthogonalityOptions& options,
+                          const Tensor& to = {});
+
+/// Digests [2, K] of keys that are learned, [2, H, W, C]: of the scale key, of the shift key
+/// (kernels/passport.hpp). geometry: of the site, n = 1.
+Var passport_digest(Tape& tape, const Var& keys, const kernels::ConvGeometry& geometry);
 
 /// One site of passport_read: its weight, the bias of a linear layer, and the digests.
 struct ReadSite {

@@ -33,6 +33,32 @@ std::vector<kernels::PassportSite> kernel_sites(const std::vector<ReadSite>& sit
 
 }  // namespace
 
+Var passport_digest(Tape& tape, const Var& keys, const kernels::ConvGeometry& geometry) {
+  const int64_t size = geometry.h * geometry.w * geometry.c, window = geometry.window();
+  PASSNORM_CHECK(keys.value.size() == 2 * size, "keys ", keys.shape(), " of ", size, " elements");
+  Stream& stream = tape.stream();
+  const Var digest =
+      tape.result(Tensor::empty(stream, {2, window}), Lanes::only(Branch::kPassport), keys);
+  for (const int64_t i : {0, 1})
+    dispatch(stream, [&](auto& s) {
+      kernels::passport_digest(s, {.geometry = geometry,
+                                   .key = keys.value.slice(i * size, {size}).span(),
+                                   .digest = digest.value.slice(i * window, {window}).span()});
+    });
+  tape.record(digest, [&stream, keys, geometry, size, window](const Tensor& ddigest) {
+    const GradientSink to = keys.sink(stream);
+    const Tensor dkeys = to.accumulate ? Tensor::empty(stream, keys.shape()) : to.value;
+    dispatch(stream, [&](auto& s) {
+      for (const int64_t i : {0, 1})
+        kernels::passport_digest_backward(s, {.geometry = geometry,
+                                              .ddigest = ddigest.slice(i * window, {window}).span(),
+                                              .dkey = dkeys.slice(i * size, {size}).span()});
+      if (to.accumulate) kernels::add_to(s, {.x = dkeys.view(), .y = to.value.view()});
+    });
+  });
+  return digest;
+}
+
 Var passport_read(Tape& tape, const std::vector<ReadSite>& sites) {
   Stream& stream = tape.stream();
   const auto list = kernel_sites(sites);

@@ -154,6 +154,23 @@ void add(CpuStream& stream, const Add& a) {
   HWY_DYNAMIC_DISPATCH(add_on)(stream, a);
 }
 
+void add_identity(CpuStream& stream, const AddIdentity& a) {
+  check(a);
+  visit_storage(a.y.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const T* x = a.x.as<T>();
+    T* y = a.y.as<T>();
+    parallel_for(stream, a.y.size / a.size, std::max<int64_t>(1, kElementwiseGrain / a.size),
+                 [=, j = a.size](int64_t begin, int64_t end) {
+                   for (int64_t row = begin; row < end; ++row) {
+                     std::copy_n(x + row * j, j, y + row * j);
+                     T& diagonal = y[row * j + row % j];
+                     diagonal = T(static_cast<float>(diagonal) + 1);
+                   }
+                 });
+  });
+}
+
 void relu_backward(CpuStream& stream, const ReluBackward& a) {
   check(a);
   HWY_DYNAMIC_DISPATCH(relu_backward_on)(stream, a);

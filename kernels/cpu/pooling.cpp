@@ -147,16 +147,28 @@ void max_over_positions(CpuStream& stream, const GlobalPoolForward& a) {
       int32_t* argmax = a.argmax.data() + n * a.c;
       std::copy_n(x + n * a.s * a.c, a.c, best);
       std::fill_n(argmax, a.c, 0);
-      for (int64_t s = 1; s < a.s; ++s)
-        for_vectors(0, a.c, [&](auto d, int64_t c) HWY_ATTR {
+      constexpr int64_t kPositions = 4;  // at a time: so much less often the maxima are moved
+      for (int64_t first = 1; first < a.s; first += kPositions) {
+        const int64_t last = std::min(first + kPositions, a.s), stride = a.c;
+        const T* row = x + (n * a.s + first) * stride;
+        for_vectors(0, stride, [=](auto d, int64_t c) HWY_ATTR {
           const Int<decltype(d)> di;
-          const auto v = load(d, x + (n * a.s + s) * a.c + c), before = load(d, best + c);
-          const auto take = exceeds(d, v, before);
-          store(d, hn::IfThenElse(take, v, before), best + c);
-          hn::StoreU(hn::IfThenElse(hn::RebindMask(di, take), hn::Set(di, static_cast<int32_t>(s)),
-                                    hn::LoadU(di, argmax + c)),
-                     di, argmax + c);
+          auto maximum = load(d, best + c);
+          auto index = hn::LoadU(di, argmax + c);
+          const T* from = row + c;
+          for (int64_t s = first; s < last; ++s, from += stride) {
+            const auto v = load(d, from);
+            // The hardware does not foresee rows that are read in turns. Many times as fast.
+            hwy::Prefetch(from + kPositions * stride);
+            const auto take = exceeds(d, v, maximum);
+            maximum = hn::IfThenElse(take, v, maximum);
+            index = hn::IfThenElse(hn::RebindMask(di, take), hn::Set(di, static_cast<int32_t>(s)),
+                                   index);
+          }
+          store(d, maximum, best + c);
+          hn::StoreU(index, di, argmax + c);
         });
+      }
     }
   });
 }

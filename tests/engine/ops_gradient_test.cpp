@@ -239,6 +239,68 @@ Checked cross_entropy(Lanes lanes, float smoothing) {
           3 * 5 + 8};
 }
 
+/// Rows of x and of t: two per lane.
+Checked batched_matmul(Lanes x_lanes, Lanes t_lanes) {
+  const Var x = input({2 * x_lanes.parts(), 1, 5, 3}, 1, x_lanes),
+            t = input({2 * t_lanes.parts(), 3 * 4}, 2, t_lanes);
+  return {{{"x", x}, {"t", t}},
+          [=](Evaluation& e) {
+            const Var y = ops::batched_matmul(e.tape, x, t);
+            EXPECT_EQ(y.lanes, x_lanes.is_split() ? x_lanes : t_lanes);
+            EXPECT_EQ(y.shape(), (Shape{2 * y.lanes.parts(), 1, 5, 4}));
+            e.sum(y);
+          },
+          10};
+}
+
+Checked batched_matmul_of_which_only(int which) {
+  const Var x = input({2, 2, 3, 2}, 1), t = input({2, 2, 2}, 2);
+  Checked c{{which == 0 ? Leaf{"x", x} : Leaf{"t", t}}, {}, 6};
+  c.f = [=](Evaluation& e) {
+    e.sum(ops::batched_matmul(e.tape, which == 0 ? x : constant(x), which == 1 ? t : constant(t)));
+  };
+  return c;
+}
+
+/// The gradient passes as it is, also where x has other uses.
+Checked add_identity() {
+  const Var x = input({2, 9}, 1);
+  return {{{"x", x}},
+          [=](Evaluation& e) {
+            e.sum(ops::add_identity(e.tape, x));
+            e.sum(x);
+          },
+          2};
+}
+
+Checked dropout(Lanes lanes) {
+  const Var x = input({3 * lanes.parts(), 7}, 1, lanes);
+  return {{{"x", x}}, [=](Evaluation& e) {
+            const Var y =
+                ops::dropout(e.tape, x, {.probability = 0.4f, .seed = 7, .step = 2u, .layer = 1});
+            EXPECT_EQ(y.lanes, lanes);
+            e.sum(y);
+          }};
+}
+
+Checked orthogonality_loss(Lanes lanes, kernels::OrthogonalityForm form) {
+  const Var t = input({2 * lanes.parts(), 9}, 1, lanes);
+  return {{{"t", t}},
+          [=](Evaluation& e) {
+            // transforms of shared lanes stand for two equal losses
+            e.loss(ops::orthogonality_loss(e.tape, t, {.form = form, .alpha = 1}),
+                   lanes.is_shared() ? 2 : 1);
+          },
+          3 * 3 + 9};
+}
+
+Checked passport_digest(const kernels::ConvGeometry& g) {
+  const Var keys = input({2, g.h, g.w, g.c}, 1);
+  return {{{"keys", keys}},
+          [=](Evaluation& e) { e.sum(ops::passport_digest(e.tape, keys, g)); },
+          static_cast<double>(g.h * g.w)};
+}
+
 Checked passport_read() {
   const Var w0 = input({5, 3, 3, 2}, 1), m0 = input({2, 18}, 2), w1 = input({4, 7}, 3),
             b1 = input({4}, 4), m1 = input({2, 7}, 5);
@@ -560,11 +622,37 @@ const std::vector<OpCase>& op_cases() {
          const Var x = distinct({2, 3, 5, 4}, 1);
          return Checked{{{"x", x}}, [=](Evaluation& e) { e.sum(ops::global_max_pool(e.tape, x)); }};
        }},
+      {"batched_matmul", "one_lane", [] { return batched_matmul(kOne, kOne); }},
+      {"batched_matmul", "shared", [] { return batched_matmul(kShared, kShared); }},
+      {"batched_matmul", "split", [] { return batched_matmul(kSplit, kSplit); }},
+      {"batched_matmul", "shared_by_split", [] { return batched_matmul(kShared, kSplit); }},
+      {"batched_matmul", "split_by_shared", [] { return batched_matmul(kSplit, kShared); }},
+      {"batched_matmul", "only_x", [] { return batched_matmul_of_which_only(0); }},
+      {"batched_matmul", "only_t", [] { return batched_matmul_of_which_only(1); }},
+      {"add_identity", "and_other_uses", [] { return add_identity(); }},
+      {"dropout", "one_lane", [] { return dropout(kOne); }},
+      {"dropout", "split", [] { return dropout(kSplit); }},
+      {"orthogonality_loss", "gram",
+       [] { return orthogonality_loss(kOne, kernels::OrthogonalityForm::kGram); }},
+      {"orthogonality_loss", "times_gram_split",
+       [] { return orthogonality_loss(kSplit, kernels::OrthogonalityForm::kTimesGram); }},
+      {"orthogonality_loss", "gram_shared",
+       [] { return orthogonality_loss(kShared, kernels::OrthogonalityForm::kGram); }},
       {"cross_entropy", "one_lane", [] { return cross_entropy(kOne, 0); }},
       {"cross_entropy", "smoothing", [] { return cross_entropy(kOne, 0.1f); }},
       {"cross_entropy", "split", [] { return cross_entropy(kSplit, 0.2f); }},
       {"cross_entropy", "shared", [] { return cross_entropy(kShared, 0); }},
       {"cast", "same_type", [] { return cast(); }},
+      {"passport_digest", "pad",
+       [] {
+         return passport_digest(
+             {.n = 1, .h = 4, .w = 5, .c = 3, .o = 2, .kh = 3, .kw = 3, .stride = 1, .pad = 1});
+       }},
+      {"passport_digest", "stride",
+       [] {
+         return passport_digest(
+             {.n = 1, .h = 5, .w = 4, .c = 2, .o = 2, .kh = 1, .kw = 1, .stride = 2, .pad = 0});
+       }},
       {"passport_read", "two_sites", [] { return passport_read(); }},
       {"passport_read", "one_digest", [] { return passport_read_of_one_digest(); }},
       {"gate", "two_sites", [] { return gate(); }},
@@ -657,6 +745,33 @@ TEST(NormPool, IsNormThenMaxPool) {
   EXPECT_EQ(used[0] - used[1], static_cast<size_t>(result_bytes));
 }
 
+/// Both lanes have one mask, and each of them alone the same: two passes see what one pass saw.
+TEST(Dropout, OfEitherLaneAloneHasTheSameMask) {
+  const Shape half{3, 7};
+  const Tensor ones = Tensor::empty(poisoned(), {6, 7});
+  kernels::fill(poisoned(), {.y = ones.view(), .value = 1});
+  Tape tape(poisoned(), Tape::Mode::kForwardOnly);
+  const auto run = [&](const Tensor& x, Lanes lanes, uint32_t step) {
+    return ops::dropout(tape, {x, lanes, nullptr}, {.probability = 0.5f, .step = step})
+        .value.to_host(poisoned());
+  };
+  const std::vector<float> split = run(ones, kSplit, 3);
+  const std::vector<float> first(split.begin(), split.begin() + half.size()),
+      second(split.begin() + half.size(), split.end());
+  EXPECT_EQ(first, second);
+  for (const Lanes lanes : {kOne, Lanes::only(Branch::kPassport), kShared})
+    EXPECT_EQ(run(ones.slice(0, half), lanes, 3), first);
+  EXPECT_NE(run(ones.slice(0, half), kOne, 4), first);
+}
+
+TEST(Dropout, OfProbabilityZeroIsTheInput) {
+  const Var x = input({3, 7}, 1);
+  Tape tape(poisoned());
+  const Var y = ops::dropout(tape, x, {.probability = 0});
+  EXPECT_EQ(y.value.view().data, x.value.view().data);
+  EXPECT_EQ(y.gradient, x.gradient);
+}
+
 /// The device's kernels refuse f16: it is stored so and convolved in f32, forward and backward.
 TEST(Convolution, OfATypeThatTheDeviceCannotConvolve) {
   ASSERT_FALSE(kernels::convolves(poisoned(), DType::kF16));
@@ -697,12 +812,15 @@ TEST(Convolution, OfATypeThatTheDeviceCannotConvolve) {
 /// The weight of backward is a factor of every loss's gradient (4 is exact in floating point).
 TEST(OpGradients, OfLossesHaveTheWeightOfBackward) {
   for (const OpCase& c : op_cases()) {
-    if (c.op != std::string("cross_entropy") && c.op != std::string("sign_loss")) continue;
+    const std::string op = c.op;
+    if (op != "cross_entropy" && op != "sign_loss" && op != "orthogonality_loss") continue;
     const auto gradient = [&](float weight) {
       const Checked made = c.make();
       Tape tape(poisoned());
-      if (c.op == std::string("cross_entropy"))
+      if (op == "cross_entropy")
         ops::cross_entropy(tape, made.leaves[0].var, labels(std::vector<int32_t>(3, 1)));
+      else if (op == "orthogonality_loss")
+        ops::orthogonality_loss(tape, made.leaves[0].var, {});
       else
         ops::sign_loss(tape, made.leaves[0].var, {7},
                        Tensor::from<int8_t>(poisoned(), {7}, std::vector<int8_t>(7, 1)), {});
@@ -711,7 +829,7 @@ TEST(OpGradients, OfLossesHaveTheWeightOfBackward) {
     };
     std::vector<float> expected = gradient(1);
     for (float& v : expected) v *= 4;
-    EXPECT_EQ(gradient(4), expected) << c.op << " " << c.name;
+    EXPECT_EQ(gradient(4), expected) << op << " " << c.name;
   }
 }
 
@@ -728,6 +846,8 @@ TEST(Ops, RefuseOperandsOfOtherLanes) {
     EXPECT_THROW(ops::norm(tape, x, y, {{table, table, {}, {}}},
                            {.geometry = NormGeometry::of(NormKind::kBatch, 2, 1, kC, 1)}),
                  Error);
+    const Var t = input({2, kC * kC}, 3, b);
+    EXPECT_THROW(ops::batched_matmul(tape, x, t), Error);
   }
 }
 

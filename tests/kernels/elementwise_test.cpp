@@ -80,6 +80,27 @@ TEST_P(Elementwise, CastOfSpecialValues) {
   }
 }
 
+TEST_P(Elementwise, AddIdentity) {
+  for (const int64_t size : {1, 2, 3, 31, 64})
+    for (const int64_t n : {1, 3}) {
+      const int64_t count = n * size * size;
+      const Buffer x(dtype(), uniform(count, 1));
+      const auto y = on_every_stream([&](TestStream& s) {
+        Buffer out(dtype(), count);
+        kernels::add_identity(s, {.size = size, .x = x.read(), .y = out.write()});
+        return list(std::move(out));
+      });
+      std::vector<double> expected = x.values();
+      for (int64_t matrix = 0; matrix < n; ++matrix)
+        for (int64_t i = 0; i < size; ++i)
+          expected[static_cast<size_t>((matrix * size + i) * size + i)] += 1;
+      EXPECT_TRUE(same_bits(y[0], Buffer(dtype(), expected))) << n << " of size " << size;
+    }
+  const Buffer x(dtype(), uniform(7, 1));
+  Buffer y(dtype(), 7);
+  EXPECT_THROW(kernels::add_identity(stream(), {.size = 2, .x = x.read(), .y = y.write()}), Error);
+}
+
 TEST_P(Elementwise, AddTo) {
   for (float alpha : {1.0f, -0.37f})
     for (int64_t n : cases::lengths()) {
