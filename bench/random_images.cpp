@@ -7,7 +7,7 @@ namespace passnorm::bench {
 
 RandomImages random_images(const Model& model, int64_t batch, DType dtype) {
   Stream& stream = model.stream();
-  const Shape& in = model.architecture().input;
+  const Shape in = model.input();
   const Random random(1, Purpose::kTest);
   std::vector<float> pixels(static_cast<size_t>(batch * in.size()));
   for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = 2 * random.uniform(i) - 1;

@@ -17,7 +17,7 @@ double convolution_flops(Model& model, const OpenPassport* passport, const Rando
   double flops = 0;
   bool first = true;  // needs no gradient of its input
   model.on_layer_input = [&](const std::string& name, const Var& x) {
-    const auto layer = std::ranges::find(model.layers(), name, &ConvNorm::name);
+    const auto layer = std::ranges::find(model.layers(), name, &Layer::name);
     kernels::ConvGeometry g = layer->convolution.geometry();
     g.n = x.shape()[0];
     flops += (first ? 2 : 3) * g.flops();

@@ -25,7 +25,7 @@ struct Options {
 
 /// Logits of the branch that is exported, on random pictures.
 std::vector<float> logits(Model& model, const Passport* passport, int64_t pictures) {
-  const Shape& in = model.architecture().input;
+  const Shape in = model.input();
   const Random random(1, Purpose::kTest);
   std::vector<float> pixels(static_cast<size_t>(pictures * in.size()));
   for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = random.normal(i);

@@ -35,7 +35,7 @@ class AlexNet final : public Model {
 
  private:
   struct Feature {
-    const ConvNorm* layer;
+    const Layer* layer;
     std::optional<ops::PoolWindow> pool;
   };
 

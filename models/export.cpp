@@ -19,17 +19,7 @@ std::vector<NamedTensor> tensors_of(const Model& model, const Passport* passport
   if (!passport)
     fail(Fault::kSecret,
          "this network's scale and shift come from its passport; give --passport FILE");
-  PASSNORM_CHECK(!model.options().plan.scheme->gate, "a gated scheme without a public branch");
-  Tape tape(model.stream(), Tape::Mode::kForwardOnly);
-  const std::vector<float> raw =
-      model.read(tape, model.open(*passport)).value.to_host(model.stream());
-  auto at = raw.begin();
-  for (const Site& site : model.sites())
-    for (const char* what : {".bn.weight", ".bn.bias"}) {
-      const auto end = at + site.channels();
-      tensors.push_back({site.name + what, {site.channels()}, {at, end}});
-      at = end;
-    }
+  for (NamedTensor& t : passport_affine(model, *passport)) tensors.push_back(std::move(t));
   return tensors;
 }
 
@@ -46,7 +36,7 @@ struct Affine64 {
 };
 
 /// y = scale x + shift of a layer's batch norm.
-Affine64 affine_of(const ConvNorm& layer, std::span<const NamedTensor> tensors) {
+Affine64 affine_of(const Layer& layer, std::span<const NamedTensor> tensors) {
   const auto values = [&](const char* what) -> const std::vector<float>& {
     return find(tensors, layer.name + what).values;
   };
@@ -72,8 +62,13 @@ float rounded(const std::string& name, double value) {
 
 std::unique_ptr<Model> fold(const Model& model, const Passport* passport) {
   check_batch_norm(model, "folding");
+  for (const Layer& layer : model.layers())
+    if (layer.convolution.form() == ConvolutionForm::kVector)
+      fail(Fault::kUsage,
+           "folding is for networks of convolutions: the bias of a linear layer like ", layer.name,
+           " is part of its raw scale, and folding would change it");
   std::vector<NamedTensor> tensors = tensors_of(model, passport);
-  for (const ConvNorm& layer : model.layers()) {
+  for (const Layer& layer : model.layers()) {
     const Affine64 affine = affine_of(layer, tensors);
     const std::string weight = layer.name + ".conv.weight", bias = layer.name + ".conv.bias";
     std::vector<float>& w = std::ranges::find(tensors, weight, &NamedTensor::name)->values;
@@ -137,7 +132,7 @@ void save_torchvision(const Model& model, const Passport* passport, const std::s
     const NamedTensor& t = find(tensors, ours);
     entries.push_back({theirs, t.shape, std::span(t.values)});
   };
-  for (const ConvNorm& layer : model.layers()) {
+  for (const Layer& layer : model.layers()) {
     add(layer.name + ".conv.weight", torchvision_module(layer.name, false) + ".weight");
     const std::string norm = torchvision_module(layer.name, true);
     for (const char* what : {".weight", ".bias", ".running_mean", ".running_var"})

@@ -19,8 +19,9 @@ namespace passnorm::models {
 /// gammas are not positive. With deepipr-v1 gamma is the raw scale itself: the folded one is its
 /// square, without a sign, and a folded copy can no longer be examined.
 ///
-/// Error(kUsage) unless the norm is batch and not folded yet; Error(kSecret) for deepipr-v1 without
-/// its passport; Error(kNumerics) when a result is not finite.
+/// Error(kUsage) unless the norm is batch and not folded yet, and for a network with linear layers
+/// before norms (pointnet), whose raw scales have a bias in them; Error(kSecret) for deepipr-v1
+/// without its passport; Error(kNumerics) when a result is not finite.
 std::unique_ptr<Model> fold(const Model& model, const Passport* passport);
 
 /// save_released of the folded network; load_released reads it.

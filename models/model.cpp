@@ -30,12 +30,15 @@ std::string_view name_of(kernels::NormKind kind) {
   fail(Fault::kBug, "norm kind ", static_cast<int>(kind));
 }
 
-Var ConvNorm::forward(Pass& pass, const Var& x, const Epilogue& epilogue) const {
-  if (norm) return norm->forward(pass, convolution.forward(pass.tape, x), epilogue);
-  if (pass.mode == Mode::kTrain)
-    fail(Fault::kUsage,
-         "a folded network cannot be trained: it has no normalisation; train the network that it "
-         "was made from");
+Var Layer::forward(Pass& pass, const Var& x, const Epilogue& epilogue) const {
+  if (norm) {
+    Var y = convolution.forward(pass.tape, x);
+    if (pass.dropout && pass.mode == Mode::kTrain)
+      y = ops::dropout(
+          pass.tape, y,
+          {.probability = dropout, .seed = pass.dropout->seed, .step = pass.dropout->step});
+    return norm->forward(pass, y, epilogue);
+  }
   const auto& [activation, residual, pool] = epilogue;
   const bool relu_first = activation == kernels::NormActivation::kReluThenAdd ||
                           (activation == kernels::NormActivation::kRelu && !residual.x.value);
@@ -47,34 +50,43 @@ Var ConvNorm::forward(Pass& pass, const Var& x, const Epilogue& epilogue) const 
   return pool ? ops::max_pool(pass.tape, y, *pool) : y;
 }
 
-ops::Residual ConvNorm::unapplied(Pass& pass, const Var& x) const {
+ops::Residual Layer::unapplied(Pass& pass, const Var& x) const {
   if (!norm) return forward(pass, x, {.activation = kernels::NormActivation::kIdentity});
   return norm->unapplied(pass, convolution.forward(pass.tape, x));
 }
 
-Var Model::run_layer(Pass& pass, const ConvNorm& layer, const Var& x,
-                     const Epilogue& epilogue) const {
+Site Layer::site() const {
+  const bool linear = convolution.form() == ConvolutionForm::kVector;
+  return {name, convolution.geometry(), linear ? Site::Kind::kLinear : Site::Kind::kConvolution};
+}
+
+Shape Model::input() const {
+  const Shape& s = architecture_.input;
+  return architecture_.of_points() ? Shape{1, options_.points, s[2]} : s;
+}
+
+Var Model::run_layer(Pass& pass, const Layer& layer, const Var& x, const Epilogue& epilogue) const {
   if (on_layer_input) on_layer_input(layer.name, x);
   return layer.forward(pass, x, epilogue);
 }
 
-ops::Residual Model::run_shortcut(Pass& pass, const ConvNorm& layer, const Var& x) const {
+ops::Residual Model::run_shortcut(Pass& pass, const Layer& layer, const Var& x) const {
   if (on_layer_input) on_layer_input(layer.name, x);
   return layer.unapplied(pass, x);
 }
 
 Var Model::forward(Pass& pass, const Var& x) {
+  if (options_.folded && pass.mode == Mode::kTrain)
+    fail(Fault::kUsage,
+         "a folded network cannot be trained: it has no normalisation; train the network that it "
+         "was made from");
   if (x.lanes.has(Branch::kPassport) && !sites_.empty()) {
     if (options_.folded)
       fail(Fault::kUsage, "a folded network has no passport branch, only sites to read");
     if (!pass.passport) fail(Fault::kSecret, "the passport branch needs the owner's passport");
     pass.raw = read(pass.tape, *pass.passport);
-    std::vector<ops::GateSite> gates;
-    for (const ConvNorm* layer : passport_layers_) {
-      const Parameter *in = layer->norm->gate_in(), *out = layer->norm->gate_out();
-      gates.push_back({layer->norm->spec().channels, in ? in->var : Var{}, out ? out->var : Var{}});
-    }
-    pass.used = ops::gate(pass.tape, pass.raw, gates);
+    pass.used = gate(pass.tape, pass.raw);
+    if (on_passport_read) on_passport_read(pass);
   }
   return run(pass, x);
 }
@@ -82,14 +94,27 @@ Var Model::forward(Pass& pass, const Var& x) {
 Var Model::read(Tape& tape, const OpenPassport& passport) const {
   PASSNORM_CHECK(passport.sites() == sites_, "the passport was opened for another model");
   std::vector<ops::ReadSite> reads;
-  for (size_t i = 0; i < passport_layers_.size(); ++i)
-    reads.push_back({passport_layers_[i]->convolution.weight(), {}, passport.digest(i)});
+  for (size_t i = 0; i < passport_layers_.size(); ++i) {
+    const Convolution& c = passport_layers_[i]->convolution;
+    const bool linear = sites_[i].kind == Site::Kind::kLinear;
+    reads.push_back({c.weight(), linear ? c.bias() : Var{}, passport.digest(i)});
+  }
   return ops::passport_read(tape, reads);
+}
+
+Var Model::gate(Tape& tape, const Var& raw) const {
+  std::vector<ops::GateSite> gates;
+  for (const Layer* layer : passport_layers_) {
+    const Parameter *in = layer->norm->gate_in(), *out = layer->norm->gate_out();
+    gates.push_back({layer->norm->spec().channels, in ? in->var : Var{}, out ? out->var : Var{}});
+  }
+  return ops::gate(tape, raw, gates);
 }
 
 std::vector<Site> Model::possible_sites() const {
   std::vector<Site> out;
-  for (const ConvNorm& layer : layers_) out.push_back({layer.name, layer.convolution.geometry()});
+  for (const Layer& layer : layers_)
+    if (layer.can_carry_passport) out.push_back(layer.site());
   return out;
 }
 
@@ -129,6 +154,11 @@ const std::array kArchitectures = {
                  .input = {32, 32, 3},
                  .last = {"layer4.*"},
                  .make = make_resnet18},
+    Architecture{.name = "pointnet",
+                 .description = "PointNet for point clouds, 3.5 M parameters",
+                 .input = {1, 1024, 3},
+                 .last = {"*"},
+                 .make = make_pointnet},
     Architecture{.name = "tiny",
                  .description = "four convolutions, one residual, 0.24 M parameters",
                  .input = {32, 32, 3},

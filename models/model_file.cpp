@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "engine/io/file.hpp"
 #include "engine/io/text.hpp"
 
 namespace passnorm::models {
@@ -102,18 +103,41 @@ Metadata released_metadata(const Model& model, const InputNormalisation& normali
           {"std", join(normalisation.stddev)}};
 }
 
-void save_released(const Model& model, const std::string& path,
-                   const InputNormalisation& normalisation) {
-  const ModelOptions& options = model.options();
-  Metadata metadata = released_metadata(model, normalisation);
-  metadata["format"] = kFormat;
-  metadata["norm"] = options.folded ? kFolded : name_of(options.norm);
-  metadata["residual_relu"] = options.residual_relu ? "1" : "0";
-  if (!model.has_branch(Branch::kPublic)) metadata["affine"] = "passport";
-  const std::vector<NamedTensor> tensors = released_tensors(model);
+std::vector<NamedTensor> passport_affine(const Model& model, const Passport& passport) {
+  PASSNORM_CHECK(!model.options().plan.scheme->gate, "the affine behind a gate");
+  Tape tape(model.stream(), Tape::Mode::kForwardOnly);
+  const std::vector<float> raw =
+      model.read(tape, model.open(passport)).value.to_host(model.stream());
+  std::vector<NamedTensor> out;
+  auto at = raw.begin();
+  for (const Site& site : model.sites())
+    for (const char* what : {".bn.weight", ".bn.bias"}) {
+      const auto end = at + site.channels();
+      out.push_back({site.name + what, {site.channels()}, {at, end}});
+      at = end;
+    }
+  return out;
+}
+
+std::vector<std::byte> ReleasedForm::bytes() const {
   std::vector<TensorEntry> entries;
   for (const NamedTensor& t : tensors) entries.push_back({t.name, t.shape, std::span(t.values)});
-  write_safetensors(path, entries, metadata);
+  return safetensors_bytes(entries, metadata);
+}
+
+ReleasedForm released_form(const Model& model, const InputNormalisation& normalisation) {
+  const ModelOptions& options = model.options();
+  ReleasedForm form{released_metadata(model, normalisation), released_tensors(model)};
+  form.metadata["format"] = kFormat;
+  form.metadata["norm"] = options.folded ? kFolded : name_of(options.norm);
+  form.metadata["residual_relu"] = options.residual_relu ? "1" : "0";
+  if (!model.has_branch(Branch::kPublic)) form.metadata["affine"] = "passport";
+  return form;
+}
+
+void save_released(const Model& model, const std::string& path,
+                   const InputNormalisation& normalisation) {
+  write_file_atomic(path, released_form(model, normalisation).bytes());
 }
 
 void take_lane_state(const Model& model, Passport& passport) {
@@ -128,7 +152,12 @@ void take_lane_state(const Model& model, Passport& passport) {
 
 LoadedModel load_released(const std::string& path, const Passport* passport,
                           std::shared_ptr<Stream> stream) {
-  const SafeTensors file = SafeTensors::open(path);
+  return load_released(SafeTensors::open(path), passport, std::move(stream));
+}
+
+LoadedModel load_released(const SafeTensors& file, const Passport* passport,
+                          std::shared_ptr<Stream> stream) {
+  const std::string& path = file.name();
   const MetadataReader metadata(file);
   if (const std::string& format = metadata.text("format"); format != kFormat)
     fail(Fault::kInput, path, ": is a ", quote(format), " file; a \"", kFormat,
@@ -141,7 +170,6 @@ LoadedModel load_released(const std::string& path, const Passport* passport,
 
   ModelOptions options{.classes = metadata.integer("classes", 2, 1 << 20),
                        .residual_relu = metadata.integer("residual_relu", 0, 1) == 1,
-                       .affine_layers = std::vector<std::string>(),
                        .initialise = false};
   // Before memory is taken for them. No architecture's classifier has fewer inputs.
   constexpr int64_t kLeastInputs = 64;
@@ -161,7 +189,11 @@ LoadedModel load_released(const std::string& path, const Passport* passport,
   }
   if (passport) {
     options.plan = {.scheme = passport->scheme, .sites = {}};
-    for (const SitePassport& s : passport->sites()) options.plan.sites.push_back(s.site.name);
+    for (const SitePassport& s : passport->sites()) {
+      options.plan.sites.push_back(s.site.name);
+      if (row->of_points() && s.site.kind == Site::Kind::kConvolution)
+        options.points = s.site.geometry.w;
+    }
     if (options.folded && !options.plan.scheme->public_lane)
       fail(Fault::kInput, path, ": is a folded network, and the passport is one of scheme ",
            passport->scheme->name,
@@ -171,17 +203,23 @@ LoadedModel load_released(const std::string& path, const Passport* passport,
            passport->scheme->name, affine_ships ? ", the model has a" : ", the model has no",
            " public branch");
   }
-  constexpr std::string_view kAffine = ".bn.weight";
-  for (const TensorInfo& t : file.tensors())
-    if (t.name.ends_with(kAffine))
-      options.affine_layers->push_back(t.name.substr(0, t.name.size() - kAffine.size()));
+  const auto layers_with = [&](std::string_view tensor) {
+    std::vector<std::string> layers;
+    for (const TensorInfo& t : file.tensors())
+      if (t.name.ends_with(tensor))
+        layers.push_back(t.name.substr(0, t.name.size() - tensor.size()));
+    return layers;
+  };
+  options.affine_layers = layers_with(".bn.weight");
+  options.bias_layers = layers_with(".conv.bias");
 
   LoadedModel loaded;
   try {
     loaded.model = row->make(*row, stream, options);
   } catch (const Error& e) {
     if (e.fault() != Fault::kUsage) throw;
-    fail(Fault::kInput, path, ": the passport does not fit this model: ", e.what());
+    fail(Fault::kInput, path, passport ? ": the passport does not fit this model: " : ": ",
+         e.what());
   }
   const auto channels = static_cast<size_t>(row->input[2]);
   loaded.normalisation = {metadata.floats("mean", channels, -INFINITY),
@@ -198,6 +236,11 @@ LoadedModel load_released(const std::string& path, const Passport* passport,
     } else {
       const std::string& name = released_name(spec);
       const TensorInfo* t = file.find(name);
+      if (!t && spec.optional) {
+        value.copy_from<float>(
+            *stream, std::vector<float>(static_cast<size_t>(value.size()), spec.init.value));
+        return;
+      }
       if (!t) fail(Fault::kInput, path, ": tensor ", name, " is missing");
       if (t->shape != file_shape(spec) || t->dtype != DType::kF32)
         fail(Fault::kInput, path, ": tensor ", name, " has another type or shape than ", row->name,

@@ -26,11 +26,23 @@ struct NamedTensor {
 std::vector<NamedTensor> released_tensors(const Model& model);
 /// Metadata that every form of the network has: architecture, classes, mean, std.
 Metadata released_metadata(const Model& model, const InputNormalisation& normalisation);
+/// The scale and shift that a passport without a gate gives at its sites, as the affine of ordinary
+/// layers: `site`.bn.weight and .bias. What deepipr-v1, which has no public branch, computes with.
+std::vector<NamedTensor> passport_affine(const Model& model, const Passport& passport);
 
-/// A safetensors file: convolution weights [O, I, KH, KW], norm weights, running statistics,
-/// classifier; metadata with architecture, classes, norm and normalisation. deepipr-v1 has no
-/// affine at its sites: the passport ships with it. A folded network has biases in place of norms,
-/// and "norm" is "folded".
+/// What a released file says.
+struct ReleasedForm {
+  Metadata metadata;
+  std::vector<NamedTensor> tensors;
+
+  std::vector<std::byte> bytes() const;  ///< of the file
+};
+ReleasedForm released_form(const Model& model, const InputNormalisation& normalisation);
+
+/// A safetensors file: convolution weights [O, I, KH, KW] (of points [O, I, 1]), norm weights,
+/// running statistics, classifier; metadata with architecture, classes, norm and normalisation.
+/// deepipr-v1 has no affine at its sites: the passport ships with it. A folded network has biases
+/// in place of norms, and "norm" is "folded".
 void save_released(const Model& model, const std::string& path,
                    const InputNormalisation& normalisation);
 
@@ -47,6 +59,9 @@ struct LoadedModel {
 /// is missing, unknown, of another shape, or not finite; Error(kSecret) when the model's scale and
 /// shift come from a passport and none is given.
 LoadedModel load_released(const std::string& path, const Passport* passport,
+                          std::shared_ptr<Stream> stream);
+/// The same of an open file, or of bytes().
+LoadedModel load_released(const SafeTensors& file, const Passport* passport,
                           std::shared_ptr<Stream> stream);
 
 }  // namespace passnorm::models

@@ -11,6 +11,8 @@ std::unique_ptr<Model> make_resnet9(const Architecture& row, std::shared_ptr<Str
                                     const ModelOptions& options);
 std::unique_ptr<Model> make_resnet18(const Architecture& row, std::shared_ptr<Stream> stream,
                                      const ModelOptions& options);
+std::unique_ptr<Model> make_pointnet(const Architecture& row, std::shared_ptr<Stream> stream,
+                                     const ModelOptions& options);
 std::unique_ptr<Model> make_tiny(const Architecture& row, std::shared_ptr<Stream> stream,
                                  const ModelOptions& options);
 

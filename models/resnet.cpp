@@ -38,7 +38,7 @@ class ResNet final : public Model {
 
  private:
   struct Block {
-    const ConvNorm *first, *second, *shortcut;  ///< shortcut: null for the identity
+    const Layer *first, *second, *shortcut;  ///< shortcut: null for the identity
   };
 
   Var run(Pass& pass, const Var& input) override {
@@ -60,7 +60,7 @@ class ResNet final : public Model {
     return linear_->forward(pass.tape, ops::global_mean_pool(pass.tape, x));
   }
 
-  const ConvNorm* stem_;
+  const Layer* stem_;
   std::vector<Block> blocks_;
   std::optional<Linear> linear_;
 };

@@ -31,13 +31,13 @@ class Tiny final : public Model {
  private:
   Var run(Pass& pass, const Var& input) override {
     Var x = input;
-    for (const ConvNorm* layer : plain_) x = run_layer(pass, *layer, x, {.pool = kHalve});
+    for (const Layer* layer : plain_) x = run_layer(pass, *layer, x, {.pool = kHalve});
     x = run_layer(pass, *residual_, x, {.residual = x});
     return linear_->forward(pass.tape, ops::global_mean_pool(pass.tape, x));
   }
 
-  std::vector<const ConvNorm*> plain_;
-  const ConvNorm* residual_;
+  std::vector<const Layer*> plain_;
+  const Layer* residual_;
   std::optional<Linear> linear_;
 };
 

@@ -1,29 +1,40 @@
 #include "train/step.hpp"
 
+#include "kernels/elementwise.hpp"
 #include "kernels/runtime/trace.hpp"
 
 namespace passnorm::train {
 namespace {
 
-StepResult forward(Model& model, Tape& tape, const OpenPassport* passport, const Tensor& x,
-                   const Tensor& labels, Lanes lanes, Mode mode, const LossOptions& options,
-                   const StepResult& to) {
+StepResult forward(Model& model, Pass& pass, const Tensor& x, const Tensor& labels, Lanes lanes,
+                   const LossOptions& options, const StepResult& to) {
   const trace::Range range("forward");
-  Pass pass{.tape = tape, .mode = mode, .passport = passport};
+  Tape& tape = pass.tape;
   StepResult result;
   result.logits = model.forward(pass, {x, lanes, nullptr});
   result.losses =
       ops::cross_entropy(tape, result.logits, labels, options.label_smoothing, to.losses);
   if (pass.raw.value)
-    result.signs = ops::sign_loss(tape, pass.raw, model.site_channels(), passport->bits(),
+    result.signs = ops::sign_loss(tape, pass.raw, model.site_channels(), pass.passport->bits(),
                                   options.sign, to.signs);
   return result;
 }
 
-/// Memory of a step: the same for the same batch size, lanes and mode.
-MemoryPlan& memory_plan(Model& model, const Tensor& x, Lanes lanes, Mode mode, bool gradients) {
-  return model.memory_plan({x.shape()[0], static_cast<int64_t>(x.dtype()), lanes.is_both(),
-                            lanes.has(Branch::kPublic), mode == Mode::kTrain, gradients});
+/// After backward, which writes the cross-entropies again. A term of shared lanes is in each.
+void add_terms(Stream& stream, const std::vector<Tensor>& terms, const Tensor& losses) {
+  for (const Tensor& term : terms)
+    for (int64_t at = 0; at < losses.size(); at += term.size())
+      dispatch(stream, [&](auto& s) {
+        kernels::add_to(s, {.x = term.view(), .y = losses.slice(at, term.shape()).view()});
+      });
+}
+
+/// Memory of a step: the same for the same batch, lanes and mode.
+MemoryPlan& memory_plan(Model& model, const Tensor& x, Lanes lanes, Mode mode, bool gradients,
+                        bool dropout = false) {
+  return model.memory_plan({x.shape()[0], x.size(), static_cast<int64_t>(x.dtype()),
+                            lanes.is_both(), lanes.has(Branch::kPublic), mode == Mode::kTrain,
+                            gradients, dropout});
 }
 
 }  // namespace
@@ -31,13 +42,16 @@ MemoryPlan& memory_plan(Model& model, const Tensor& x, Lanes lanes, Mode mode, b
 StepResult forward_backward(Model& model, const OpenPassport* passport, const Tensor& x,
                             const Tensor& labels, Lanes lanes, const LossOptions& options,
                             const GradientOptions& gradient, const StepResult& to) {
-  const MemoryPlan::Run run(*model.stream().memory(),
-                            memory_plan(model, x, lanes, Mode::kTrain, true));
+  const MemoryPlan::Run run(
+      *model.stream().memory(),
+      memory_plan(model, x, lanes, Mode::kTrain, true, gradient.dropout.has_value()));
   Tape tape(model.stream());
   if (!gradient.accumulate) model.parameters().begin_gradients();
-  StepResult result = forward(model, tape, passport, x, labels, lanes, Mode::kTrain, options, to);
+  Pass pass{.tape = tape, .passport = passport, .dropout = gradient.dropout};
+  StepResult result = forward(model, pass, x, labels, lanes, options, to);
   const trace::Range range("backward");
   tape.backward(1, gradient.loss_scale);
+  add_terms(model.stream(), pass.losses, result.losses.loss);
   result.logits.gradient = nullptr;
   model.parameters().finish_gradients(model.stream());
   return result;
@@ -48,7 +62,10 @@ StepResult forward_only(Model& model, const OpenPassport* passport, const Tensor
                         const StepResult& to) {
   const MemoryPlan::Run run(*model.stream().memory(), memory_plan(model, x, lanes, mode, false));
   Tape tape(model.stream(), Tape::Mode::kForwardOnly);
-  return forward(model, tape, passport, x, labels, lanes, mode, options, to);
+  Pass pass{.tape = tape, .mode = mode, .passport = passport};
+  StepResult result = forward(model, pass, x, labels, lanes, options, to);
+  add_terms(model.stream(), pass.losses, result.losses.loss);
+  return result;
 }
 
 // Shared lanes part at the first site.

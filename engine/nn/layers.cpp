@@ -5,27 +5,48 @@
 #include "engine/ops/ops.hpp"
 
 namespace passnorm {
+namespace {
+
+Init fan_in(int64_t inputs) { return Init::uniform(1 / std::sqrt(static_cast<float>(inputs))); }
+
+TensorSpec weight_spec(const std::string& name, const kernels::ConvGeometry& g,
+                       const ConvolutionOptions& options) {
+  TensorSpec spec{
+      .name = name + ".weight",
+      .shape = {g.o, g.kh, g.kw, g.c},
+      .init = options.init == WeightInit::kFanIn
+                  ? fan_in(g.window())
+                  : Init::normal(std::sqrt(2.0f / static_cast<float>(g.o * g.kh * g.kw))),
+      .layout = FileLayout::kConvolution};
+  if (options.form == ConvolutionForm::kPoints) spec.layout = FileLayout::kPoints;
+  if (options.form == ConvolutionForm::kVector) {
+    spec.shape = {g.o, g.c};
+    spec.layout = FileLayout::kSame;
+  }
+  return spec;
+}
+
+}  // namespace
 
 Convolution::Convolution(ParameterSet& set, const std::string& name, const kernels::ConvGeometry& g,
-                         bool bias)
-    : geometry_(g),
-      weight_(
-          &set.add({.name = name + ".weight",
-                    .shape = {g.o, g.kh, g.kw, g.c},
-                    .init = Init::normal(std::sqrt(2.0f / static_cast<float>(g.o * g.kh * g.kw))),
-                    .layout = FileLayout::kConvolution})) {
+                         const ConvolutionOptions& options)
+    : geometry_(g), form_(options.form), weight_(&set.add(weight_spec(name, g, options))) {
+  PASSNORM_CHECK(form_ == ConvolutionForm::kPictures || (g.h == 1 && g.kh == 1 && g.kw == 1), name,
+                 ": points and vectors have no height");
   geometry_.n = 1;
-  if (bias) bias_ = &set.add({.name = name + ".bias", .shape = {g.o}, .init = Init::constant(0)});
+  if (options.bias)
+    bias_ = &set.add({.name = name + ".bias", .shape = {g.o}, .init = fan_in(g.window())});
 }
 
 Var Convolution::forward(Tape& tape, const Var& x, bool relu) const {
-  return ops::convolution(tape, x, weight_->var, bias_ ? bias_->var : Var{}, geometry_.stride,
-                          geometry_.pad, relu);
+  const kernels::ConvGeometry& g = geometry_;
+  return ops::convolution(tape, x, weight_->var.reshape({g.o, g.kh, g.kw, g.c}), bias(), g.stride,
+                          g.pad, relu);
 }
 
 Linear::Linear(ParameterSet& set, const std::string& name, int64_t inputs, int64_t outputs,
                int64_t positions) {
-  const Init init = Init::uniform(1 / std::sqrt(static_cast<float>(inputs)));
+  const Init init = fan_in(inputs);
   weight_ = &set.add({.name = name + ".weight",
                       .shape = {outputs, inputs},
                       .init = init,

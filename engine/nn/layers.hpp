@@ -6,20 +6,41 @@
 
 namespace passnorm {
 
-/// A convolution as it stands in a model: the sizes of its input are fixed.
+/// Where weights start from.
+enum class WeightInit {
+  kFanOut,  ///< N(0, 2 / (O KH KW)), as both references' image layers
+  kFanIn,   ///< U(+-1 / sqrt(K))
+};
+
+/// What is convolved: pictures; points, in files [O, I, 1]; or a vector, which makes it a linear
+/// layer: a convolution of one position, its weight [O, I].
+enum class ConvolutionForm { kPictures, kPoints, kVector };
+
+struct ConvolutionOptions {
+  ConvolutionForm form = ConvolutionForm::kPictures;
+  bool bias = false;
+  WeightInit init = WeightInit::kFanOut;
+};
+
+/// A convolution as it stands in a model: the sizes of its input are known.
 class Convolution {
  public:
-  /// Weight `name`.weight ~ N(0, 2 / (O KH KW)) (fan out, as both references), and with bias
-  /// `name`.bias, zero. geometry.n is ignored.
+  /// Weight `name`.weight and, where options say so, bias `name`.bias ~ U(+-1 / sqrt(K)).
+  /// geometry.n is ignored.
   Convolution(ParameterSet& set, const std::string& name, const kernels::ConvGeometry& geometry,
-              bool bias = false);
+              const ConvolutionOptions& options = {});
 
+  /// x [N, H, W, C], of a vector [N, 1, 1, C].
   Var forward(Tape& tape, const Var& x, bool relu = false) const;
   const Var& weight() const { return weight_->var; }
+  /// Without a value: none.
+  Var bias() const { return bias_ ? bias_->var : Var{}; }
   const kernels::ConvGeometry& geometry() const { return geometry_; }
+  ConvolutionForm form() const { return form_; }
 
  private:
   kernels::ConvGeometry geometry_;
+  ConvolutionForm form_;
   Parameter* weight_;
   Parameter* bias_ = nullptr;  ///< or none
 };

@@ -37,6 +37,7 @@ Order order_of(const TensorSpec& spec) {
   const Shape& m = spec.shape;
   switch (spec.layout) {
     case FileLayout::kConvolution:
+    case FileLayout::kPoints:
       return {m[0], m[3], m[1] * m[2]};
     case FileLayout::kFlattened:
       return {m[0], m[1] / spec.positions, spec.positions};
@@ -130,6 +131,19 @@ void ParameterSet::drop_copy() {
   copy_ = {};
 }
 
+void ParameterSet::train_only(Stream& stream,
+                              const std::function<bool(const TensorSpec&)>& trained) {
+  dispatch(stream, [&](auto& s) { kernels::fill(s, {.y = gradients_.view()}); });
+  int64_t at = 0;
+  for (Parameter& p : parameters_) {
+    p.var.gradient =
+        trained(p.spec)
+            ? std::make_shared<Gradient>(Gradient{gradients_.slice(at, p.spec.shape), false})
+            : nullptr;
+    at += padded(p.spec.shape.size());
+  }
+}
+
 void ParameterSet::begin_gradients() {
   for (Parameter& p : parameters_)
     if (p.var.gradient) p.var.gradient->written = false;
@@ -154,6 +168,7 @@ std::vector<float> from_file_order(const TensorSpec& spec, std::span<const float
 std::vector<int64_t> file_shape(const TensorSpec& spec) {
   const Shape& m = spec.shape;
   if (spec.layout == FileLayout::kConvolution) return {m[0], m[3], m[1], m[2]};
+  if (spec.layout == FileLayout::kPoints) return {m[0], m[3], m[2]};
   std::vector<int64_t> out;
   for (int i = 0; i < m.rank(); ++i) out.push_back(m[i]);
   return out;

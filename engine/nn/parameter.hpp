@@ -2,6 +2,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -15,6 +16,7 @@ namespace passnorm {
 enum class FileLayout {
   kSame,         ///< as in memory
   kConvolution,  ///< file [O, I, KH, KW], memory [O, KH, KW, I]
+  kPoints,       ///< file [O, I, L], memory [O, 1, L, I]: a convolution along one axis
   kFlattened,    ///< file [O, C H W], memory [O, H W C]: a linear layer behind a flattened image of
                  ///< `positions` H W
 };
@@ -35,6 +37,7 @@ struct TensorSpec {
   FileLayout layout = FileLayout::kSame;
   int64_t positions = 1;           ///< of kFlattened
   bool secret = false;             ///< belongs to the owner: never in a released file
+  bool optional = false;           ///< may be missing in a file, and is as initialised then
   std::string released_name = {};  ///< in a released file, where it differs from name
 };
 
@@ -81,6 +84,11 @@ class ParameterSet {
   void refresh_copy(Stream& stream);
   void drop_copy();
   const Tensor& copy() const { return copy_; }  ///< the weights' places; empty: none is kept
+
+  /// Which parameters are trained from now on. The others are frozen: they have no gradient,
+  /// nothing is differentiated for them, the arena has zeros in their places, and an optimiser made
+  /// later leaves them as they are.
+  void train_only(Stream& stream, const std::function<bool(const TensorSpec&)>& trained);
 
   /// Before a step: the next gradient of every parameter overwrites.
   void begin_gradients();

@@ -9,6 +9,8 @@ namespace {
 
 std::string description(const Site& site) {
   const kernels::ConvGeometry& g = site.geometry;
+  if (site.kind == Site::Kind::kLinear)
+    return concat(site.name, " (linear, keys ", g.c, ", ", g.o, " channels)");
   return concat(site.name, " (keys ", g.c, "x", g.h, "x", g.w, ", ", g.o, " channels, kernel ",
                 g.kh, "x", g.kw, ", stride ", g.stride, ", padding ", g.pad, ")");
 }
@@ -44,6 +46,12 @@ OpenPassport::OpenPassport(Stream& stream, const Passport& passport, std::span<c
   }
   bits_ = Tensor::secret(stream, {static_cast<int64_t>(bits.size())}, DType::kI8);
   bits_.copy_from<int8_t>(stream, bits);
+}
+
+OpenPassport::OpenPassport(std::vector<Site> sites, std::vector<Var> digests, Tensor bits)
+    : sites_(std::move(sites)), digests_(std::move(digests)), bits_(std::move(bits)) {
+  PASSNORM_CHECK(digests_.size() == sites_.size(), digests_.size(), " digests for ", sites_.size(),
+                 " sites");
 }
 
 }  // namespace passnorm

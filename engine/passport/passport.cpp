@@ -11,11 +11,9 @@ static_assert(std::endian::native == std::endian::little, "keys are hashed as li
 constexpr std::string_view kBitsDomain = "passnorm signature v1";
 constexpr std::string_view kFreeBitsDomain = "passnorm random bits v1";
 
-int64_t key_size(const Site& site) { return site.geometry.h * site.geometry.w * site.geometry.c; }
-
 SecretVector<float> random_key(const Secret32& seed, std::string_view role, const Site& site) {
   const SecretVector<uint32_t> words =
-      keyed_stream_u32(seed, "passnorm key v1", concat(role, "/", site.name), key_size(site));
+      keyed_stream_u32(seed, "passnorm key v1", concat(role, "/", site.name), site.key_size());
   SecretVector<float> key(words.size());
   for (size_t i = 0; i < key.size(); ++i) key[i] = static_cast<float>(words[i] >> 8) * 0x1p-23f - 1;
   return key;
@@ -92,7 +90,7 @@ Passport Passport::from_keys(std::vector<SitePassport> sites, Source source,
   p.sites_ = std::move(sites);
   const Secret32 material = p.material();
   for (SitePassport& s : p.sites_) {
-    const auto n = static_cast<size_t>(key_size(s.site));
+    const auto n = static_cast<size_t>(s.site.key_size());
     PASSNORM_CHECK(s.scale_key.size() == n && s.shift_key.size() == n, "keys of ", s.site.name);
     if (signature.kind != Signature::Kind::kFree) s.bits = p.derived_bits(material, s.site);
     PASSNORM_CHECK(static_cast<int64_t>(s.bits.size()) == s.site.channels(), "bits of ",

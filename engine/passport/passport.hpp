@@ -1,7 +1,8 @@
 // The owner's secret: a pair of keys per site and the signature bits, in a file of its own.
 //
-//   raw scale[o] = mean over positions of conv(scale key, W)[o],  raw shift likewise with the shift
-//   key signature: the sign of raw scale[c] is to be bits[c]
+//   raw scale[o] = mean over positions of conv(scale key, W)[o], raw shift likewise with the shift
+//   key; of a linear layer W key + bias
+//   signature: the sign of raw scale[c] is to be bits[c]
 //
 // Bound bits. What a passport claims is worth something only if its bits could not be chosen after
 // seeing the network: anyone can draw a key and write down the signs it happens to give. With a
@@ -50,8 +51,8 @@ std::vector<int8_t> ascii_bits(std::string_view text);
 /// One site's secret.
 struct SitePassport {
   Site site;
-  SecretVector<float> scale_key;  ///< [C, H, W], as in files
-  SecretVector<float> shift_key;  ///< [C, H, W]
+  SecretVector<float> scale_key;  ///< [C, H, W], as in files; of a linear layer [C]
+  SecretVector<float> shift_key;  ///< the same
   SecretVector<int8_t> bits;      ///< [O] of -1 and +1
 };
 
@@ -94,8 +95,9 @@ class Passport {
   /// Of the network it was made for; in the file by its name.
   const Scheme* scheme = &passnorm::scheme("none");
 
-  /// The bytes of a safetensors file: `site`.skey and .key f32 [1, C, H, W] (scale and shift, the
-  /// references' names), .b i8 [O] for every site, the tensors of lane_state, and for random keys
+  /// The bytes of a safetensors file: `site`.skey and .key f32 (scale and shift, the references'
+  /// names; [1, C, H, W], of points, which the references keep as [1, C, L], [1, C, 1, L], of a
+  /// linear layer [1, C]), .b i8 [O] for every site, the tensors of lane_state, and for random keys
   /// "seed" u8 [32].
   SecretBytes bytes() const;
   /// Error(kInput) that starts with `name` for bytes that are no passport. schemes: a host's own.

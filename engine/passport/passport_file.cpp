@@ -21,12 +21,18 @@ constexpr std::array<Passport::Source, 4> kSources = {
     Passport::Source::kRandom, Passport::Source::kImage, Passport::Source::kShuffle,
     Passport::Source::kGiven};
 
+constexpr const char* kLinear = "linear";  // convolutions have no "kind"
+
 std::vector<int64_t> key_shape(const Site& site) {
-  return {1, site.geometry.c, site.geometry.h, site.geometry.w};
+  const kernels::ConvGeometry& g = site.geometry;
+  if (site.kind == Site::Kind::kLinear) return {1, g.c};
+  return {1, g.c, g.h, g.w};
 }
 
 Json site_json(const Site& s) {
   const kernels::ConvGeometry& g = s.geometry;
+  if (s.kind == Site::Kind::kLinear)
+    return {{"name", s.name}, {"kind", kLinear}, {"c", g.c}, {"o", g.o}};
   return {{"name", s.name}, {"h", g.h},   {"w", g.w},           {"c", g.c},    {"o", g.o},
           {"kh", g.kh},     {"kw", g.kw}, {"stride", g.stride}, {"pad", g.pad}};
 }
@@ -53,11 +59,18 @@ Site site_of(const SafeTensors& file, const Json& json) {
     fail(Fault::kInput, file.name(), ": a site of the passport has no name");
   site.name = json["name"];
   check_name(file, site.name);
+  if (const auto kind = json.find("kind"); kind != json.end()) {
+    if (*kind != kLinear)
+      fail(Fault::kInput, file.name(), ": site ", site.name, ": unknown \"kind\"; \"", kLinear,
+           "\" was expected");
+    site.kind = Site::Kind::kLinear;
+  }
   kernels::ConvGeometry& g = site.geometry;
   const std::pair<const char*, int64_t*> fields[] = {
-      {"h", &g.h},   {"w", &g.w},   {"c", &g.c},           {"o", &g.o},
+      {"c", &g.c},   {"o", &g.o},   {"h", &g.h},           {"w", &g.w},
       {"kh", &g.kh}, {"kw", &g.kw}, {"stride", &g.stride}, {"pad", &g.pad}};
-  for (const auto& [key, to] : fields) {
+  const size_t count = site.kind == Site::Kind::kLinear ? 2 : std::size(fields);
+  for (const auto& [key, to] : std::span(fields).first(count)) {
     const auto it = json.find(key);
     const int64_t least = std::string_view(key) == "pad" ? 0 : 1;
     if (it == json.end() || !it->is_number_integer() || it->get<int64_t>() < least ||

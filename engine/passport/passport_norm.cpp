@@ -28,22 +28,43 @@ PassportNorm::Running PassportNorm::add_running(ParameterSet& set, const std::st
   return {add(".running_mean", 0), add(".running_var", 1)};
 }
 
+std::shared_ptr<AffineSource> PassportNorm::add_affine(ParameterSet& set, const std::string& name,
+                                                       const std::string& released,
+                                                       int64_t channels, bool secret) {
+  const auto add = [&](const char* what, float initial) -> const Parameter& {
+    return set.add({.name = name + what,
+                    .shape = {channels},
+                    .init = Init::constant(initial),
+                    .secret = secret,
+                    .released_name = released + what});
+  };
+  const Parameter& scale = add(".weight", 1);
+  return std::make_shared<LearnedAffine>(scale, add(".bias", 0));
+}
+
 PassportNorm PassportNorm::ordinary(ParameterSet& set, const std::string& name,
                                     const NormSpec& spec, bool learned) {
   PassportNorm norm(spec);
   const std::string bn = name + ".bn";
-  if (learned) {
-    const Parameter& scale =
-        set.add({.name = bn + ".weight", .shape = {spec.channels}, .init = Init::constant(1)});
-    const Parameter& shift =
-        set.add({.name = bn + ".bias", .shape = {spec.channels}, .init = Init::constant(0)});
-    norm.source_[0] = std::make_shared<LearnedAffine>(scale, shift);
-  } else {
+  if (learned)
+    norm.source_[0] = add_affine(set, bn, bn, spec.channels, false);
+  else
     norm.source_[0] = std::make_shared<UnitAffine>();
-  }
   norm.source_[1] = norm.source_[0];
-  if (spec.kind == NormKind::kBatch)
+  if (spec.keeps_statistics())
     norm.running_[0] = norm.running_[1] = add_running(set, bn, bn, spec.channels, false);
+  return norm;
+}
+
+PassportNorm PassportNorm::per_lane(ParameterSet& set, const std::string& name,
+                                    const NormSpec& spec) {
+  PASSNORM_CHECK(spec.keeps_statistics(), name, ": only batch norm has statistics per lane");
+  PassportNorm norm(spec);
+  const std::string bn0 = name + ".bn0", bn1 = name + ".bn1", released = name + ".bn";
+  norm.source_ = {add_affine(set, bn0, released, spec.channels, false),
+                  add_affine(set, bn1, bn1, spec.channels, true)};
+  norm.running_ = {add_running(set, bn0, released, spec.channels, false),
+                   add_running(set, bn1, bn1, spec.channels, true)};
   return norm;
 }
 
@@ -57,17 +78,21 @@ PassportNorm PassportNorm::at_site(ParameterSet& set, const std::string& name, c
     const Parameter& scale = set.add({.name = name + ".scale",
                                       .shape = {c},
                                       .init = Init::constant(1),
+                                      .optional = spec.affine_is_optional(),
                                       .released_name = plain + ".weight"});
     const Parameter& shift = set.add({.name = name + ".bias",
                                       .shape = {c},
                                       .init = Init::constant(0),
+                                      .optional = spec.affine_is_optional(),
                                       .released_name = plain + ".bias"});
     norm.source_[0] = std::make_shared<LearnedAffine>(scale, shift);
   }
   norm.source_[1] = std::make_shared<PassportAffine>(offset, c);
   if (scheme.gate) {
     const int64_t hidden = c / 4;
-    PASSNORM_CHECK(hidden > 0, "the gate of ", name, " needs at least 4 channels");
+    if (hidden < 1)
+      fail(Fault::kUsage, "scheme ", scheme.name, ": the gate of ", name,
+           " needs at least 4 channels; it has ", c);
     norm.gate_in_ = &set.add({.name = name + ".fc.0.weight",
                               .shape = {hidden, c},
                               .init = Init::uniform(1 / std::sqrt(static_cast<float>(c))),
@@ -77,7 +102,7 @@ PassportNorm PassportNorm::at_site(ParameterSet& set, const std::string& name, c
                                .init = Init::uniform(1 / std::sqrt(static_cast<float>(hidden))),
                                .secret = true});
   }
-  if (spec.kind == NormKind::kBatch) {
+  if (spec.keeps_statistics()) {
     if (scheme.lane_statistics) {
       norm.running_[0] = add_running(set, name + ".bn0", plain, c, false);
       norm.running_[1] = add_running(set, name + ".bn1", name + ".bn1", c, true);
@@ -152,6 +177,17 @@ PassportNorm::Statistics PassportNorm::running(Stream& stream,
   return out;
 }
 
+/// Of what is not normalised: mean 0, deviation 1.
+PassportNorm::Statistics PassportNorm::none(Stream& stream, const NormGeometry& geometry) {
+  const Shape table{geometry.blocks, geometry.groups};
+  const Statistics out{Tensor::empty(stream, table), Tensor::empty(stream, table)};
+  dispatch(stream, [&](auto& s) {
+    kernels::fill(s, {.y = out.mean.view(), .value = 0});
+    kernels::fill(s, {.y = out.rstd.view(), .value = 1});
+  });
+  return out;
+}
+
 Var PassportNorm::forward(Pass& pass, const Var& x, const Epilogue& epilogue) const {
   PASSNORM_CHECK(!epilogue.pool || !epilogue.residual.x.value, "a maximum after a residual");
   ops::Residual norm = unapplied(pass, x);
@@ -170,16 +206,18 @@ ops::Residual PassportNorm::unapplied(Pass& pass, const Var& x) const {
   const int64_t n = shape[0], positions = shape.size() / (n * spec_.channels);
   PASSNORM_CHECK(shape[-1] == spec_.channels, "x ", shape, " for ", spec_.channels, " channels");
 
-  const bool batch = spec_.kind == NormKind::kBatch;
+  const NormKind kind = spec_.normalise ? spec_.kind : NormKind::kBatch;
   const bool one_affine = source_[0] == source_[1];
   const bool one_set = one_affine && running_[0] == running_[1];
   const bool fork = x.lanes.is_shared() && !one_set;
-  const NormGeometry geometry = NormGeometry::of(spec_.kind, n, positions, spec_.channels,
-                                                 x.lanes.parts(), spec_.group_channels);
-  const bool fixed = batch && pass.mode == Mode::kEvaluate;
+  const NormGeometry geometry =
+      NormGeometry::of(kind, n, positions, spec_.channels, x.lanes.parts(), spec_.group_channels);
+  const bool fixed = !spec_.normalise || (spec_.keeps_statistics() && pass.mode == Mode::kEvaluate);
 
   std::array<Statistics, 2> statistics;
-  if (!fixed) {
+  if (!spec_.normalise) {
+    statistics[0] = statistics[1] = none(stream, geometry);
+  } else if (!fixed) {
     statistics[0] = statistics[1] = measure(stream, x, geometry);
   } else if (fork) {
     statistics = {running(stream, {Branch::kPublic}), running(stream, {Branch::kPassport})};

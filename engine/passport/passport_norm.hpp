@@ -55,10 +55,15 @@ class PassportAffine final : public AffineSource {
 
 struct NormSpec {
   kernels::NormKind kind = kernels::NormKind::kBatch;
+  bool normalise = true;  ///< false: scale and shift alone, whatever the kind
   int64_t channels = 0;
   int64_t group_channels = 16;
   float eps = 1e-5f;
   float momentum = 0.1f;
+
+  bool keeps_statistics() const { return normalise && kind == kernels::NormKind::kBatch; }
+  /// Whether an ordinary layer may be without scale and shift.
+  bool affine_is_optional() const { return !normalise || kind == kernels::NormKind::kInstance; }
 };
 
 /// What follows the affine.
@@ -73,6 +78,9 @@ class PassportNorm {
   /// An ordinary layer: parameters `name`.bn.weight and .bias unless learned is false.
   static PassportNorm ordinary(ParameterSet& set, const std::string& name, const NormSpec& spec,
                                bool learned);
+  /// An ordinary layer whose branches share nothing but what the statistics are taken of: batch
+  /// norms `name`.bn0 (public) and .bn1, each with parameters of its own.
+  static PassportNorm per_lane(ParameterSet& set, const std::string& name, const NormSpec& spec);
   /// At a passport site: `name`.scale and .bias where the scheme has a public lane, the gate's
   /// `name`.fc.{0,2}.weight, running statistics per lane or shared. offset: of the site's [2, C] in
   /// Pass::used.
@@ -106,10 +114,14 @@ class PassportNorm {
   };
 
   explicit PassportNorm(const NormSpec& spec) : spec_(spec) {}
+  static std::shared_ptr<AffineSource> add_affine(ParameterSet& set, const std::string& name,
+                                                  const std::string& released, int64_t channels,
+                                                  bool secret);
   static Running add_running(ParameterSet& set, const std::string& name,
                              const std::string& released, int64_t channels, bool secret);
   Statistics measure(Stream& stream, const Var& x, const kernels::NormGeometry& geometry) const;
   Statistics running(Stream& stream, const std::vector<Branch>& blocks) const;
+  static Statistics none(Stream& stream, const kernels::NormGeometry& geometry);
   void update_running(Stream& stream, const Running& to, const Tensor& mean, const Tensor& var,
                       int64_t block, int64_t count, float momentum) const;
 

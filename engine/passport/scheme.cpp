@@ -16,10 +16,14 @@ constexpr std::array kSchemes = {
     Scheme{.name = "deepipr-v1", .source = kDeepIpr, .public_lane = false},
     Scheme{.name = "deepipr-v2", .source = kDeepIpr},
     Scheme{.name = "deepipr-v3", .source = kDeepIpr, .triggers = true},
-    Scheme{.name = "pan", .source = kPan, .gate = true, .lane_statistics = true},
-    Scheme{.name = "pan-nose-bn", .source = kPan, .lane_statistics = true},
-    Scheme{.name = "pan-sbn", .source = kPan},
-    Scheme{.name = "pan-sbn-se", .source = kPan, .gate = true},
+    Scheme{.name = "pan",
+           .source = kPan,
+           .gate = true,
+           .lane_statistics = true,
+           .lane_transforms = true},
+    Scheme{.name = "pan-nose-bn", .source = kPan, .lane_statistics = true, .lane_transforms = true},
+    Scheme{.name = "pan-sbn", .source = kPan, .lane_transforms = true},
+    Scheme{.name = "pan-sbn-se", .source = kPan, .gate = true, .lane_transforms = true},
 };
 
 }  // namespace

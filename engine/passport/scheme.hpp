@@ -19,6 +19,8 @@ struct Scheme {
   bool gate = false;        ///< raw scale and shift go through PAN's bottleneck
   bool lane_statistics =
       false;  ///< batch norm keeps running statistics per lane; else one set, updated by both
+  bool lane_transforms =
+      false;  ///< batch norms of PointNet's transform nets have affine and statistics per lane
   bool triggers = false;  ///< trains on a trigger set too
 };
 
@@ -29,10 +31,16 @@ const Scheme& scheme(std::string_view name, std::span<const Scheme> own = {});
 
 /// A layer that can carry a passport: its name (the references' module path) and its sizes (n = 1).
 struct Site {
+  /// A linear layer is a convolution of one position, whose digest is the key itself; to its raw
+  /// scale and shift its bias is added (a convolution has none there).
+  enum class Kind { kConvolution, kLinear };
+
   std::string name;
   kernels::ConvGeometry geometry;
+  Kind kind = Kind::kConvolution;
 
   int64_t channels() const { return geometry.o; }
+  int64_t key_size() const { return geometry.x_size(); }
   bool operator==(const Site&) const = default;
 };
 

@@ -68,7 +68,7 @@ struct Limits {
 };
 Limits limits(const Model& model, int64_t batch, DType dtype = DType::kF32) {
   double products = 0, fewest = 1e30;
-  for (const ConvNorm& layer : model.layers()) {
+  for (const Layer& layer : model.layers()) {
     const kernels::ConvGeometry& g = layer.convolution.geometry();
     products += static_cast<double>(g.window());
     fewest = std::min(fewest, static_cast<double>(batch * g.y_size()));
@@ -83,8 +83,8 @@ void expect_steps_of_the_cpu(const char* name, const char* scheme, NormKind norm
   Network cpu(name, scheme, norm, make_stream(Device::cpu(), 2), options),
       device(name, scheme, norm, test::network_stream(), options);
   ASSERT_NE(cpu.model->stream().device(), device.model->stream().device());
-  const ImageSet set = train_set(batch * steps);
-  const DeviceImages on_cpu(cpu.model->stream(), set), on_device(device.model->stream(), set);
+  const Dataset set = train_set(batch * steps);
+  const DeviceDataset on_cpu(cpu.model->stream(), set), on_device(device.model->stream(), set);
   const Limits limit = limits(*cpu.model, batch);
   const auto all = [](const Network& n, const Tensor& t) { return t.to_host(n.model->stream()); };
   for (int step = 0; step < steps; ++step) {
@@ -92,7 +92,7 @@ void expect_steps_of_the_cpu(const char* name, const char* scheme, NormKind norm
     device.take_state(cpu);
     std::vector<int64_t> index(static_cast<size_t>(batch));
     for (size_t i = 0; i < index.size(); ++i) index[i] = static_cast<int64_t>(i) + step * batch;
-    const DeviceImages::Augmentation crop{
+    const DeviceDataset::Augmentation crop{
         .pad = 2, .flip = true, .seed = 3, .epoch = static_cast<uint32_t>(step)};
     std::array<std::vector<float>, 2> losses, signs;
     std::array<std::vector<int32_t>, 2> hits, matched;
@@ -156,7 +156,7 @@ TEST(CudaTrainingFull, StepsAreThoseOfTheCpu) {
 }
 
 TEST(CudaTrainingFull, LossesOfTwentyStepsAreThoseOfTheCpu) {
-  const ImageSet data = train_set(160);
+  const Dataset data = train_set(160);
   for (const char* scheme : {"pan", "deepipr-v2"}) {
     std::array<std::vector<Progress>, 2> progress;
     for (const bool gpu : {false, true}) {
@@ -183,7 +183,7 @@ TEST(CudaTrainingFull, LossesOfTwentyStepsAreThoseOfTheCpu) {
 
 /// Steps with other images, rates and epochs.
 struct Steps {
-  ImageSet data = train_set(8);
+  Dataset data = train_set(8);
   FitOptions options = quick(3, 2);
   Steps() { options.flip = true; }
   FitData fit_data() const { return {data}; }
@@ -265,7 +265,7 @@ TEST(CudaTraining, ARecordedStepIsTheSameStep) {
 }
 
 TEST(CudaTraining, RepeatsItselfToTheByte) {
-  const ImageSet data = train_set(12);
+  const Dataset data = train_set(12);
   std::vector<std::vector<float>> weights;
   for (int i = 0; i < 2; ++i) {
     Training run("pan");
@@ -277,7 +277,7 @@ TEST(CudaTraining, RepeatsItselfToTheByte) {
 
 /// The evaluation after the first epoch moves the memory that the step was recorded with.
 TEST(CudaTraining, EvaluationInBetweenChangesNothing) {
-  const ImageSet data = train_set(10), test = train_set(20);
+  const Dataset data = train_set(10), test = train_set(20);
   std::vector<std::vector<float>> weights;
   for (const bool evaluate : {false, true}) {
     Training run("pan");
@@ -294,7 +294,7 @@ void set_all(const Training& run, const char* name, float value) {
 
 /// Steps that are not finite change nothing, are named, and end the run after so many in a row.
 TEST(CudaTraining, BadStepsAreSkippedAndNamed) {
-  const ImageSet data = train_set(16);
+  const Dataset data = train_set(16);
   Training run("pan");
   set_all(run, "conv2.conv.weight", INFINITY);
   const auto weights = run.weights(), buffers = run.buffers();
@@ -349,7 +349,7 @@ TEST(CudaTraining, ASkippedRecordedStepLeavesNoTrace) {
 
 /// Stopped in the middle of an epoch, with steps under way, and resumed.
 TEST(CudaTraining, ResumesToTheBit) {
-  const ImageSet data = train_set(16);
+  const Dataset data = train_set(16);
   for (const DType precision : {DType::kF32, DType::kF16}) {
     FitOptions o = quick(2, 2);  // 8 steps
     o.precision = precision;

@@ -20,6 +20,11 @@ std::vector<Site> two_sites() {
        {.n = 1, .h = 2, .w = 2, .c = 3, .o = 16, .kh = 1, .kw = 1, .stride = 2, .pad = 0}}};
 }
 
+std::vector<Site> sites_of_points() {
+  return {{"convp1", {.n = 1, .h = 1, .w = 5, .c = 3, .o = 8}},
+          {"p1", {.c = 6, .o = 16}, Site::Kind::kLinear}};
+}
+
 Passport passport() {
   Passport p = Passport::random(two_sites(), kSeed, Signature::from_text("(c) Alice 2026"));
   p.scheme = &scheme("pan");
@@ -36,6 +41,7 @@ TEST(PassportFile, HoldsEverything) {
   for (const Passport& p :
        {passport(), free, Passport::random(two_sites(), kSeed, Signature::from_ascii("A")),
         Passport::random(two_sites(), kSeed, Signature::random()),
+        Passport::random(sites_of_points(), kSeed, Signature::from_text("points")),
         Passport::from_keys(keys, Passport::Source::kImage, Signature::from_text("x")),
         Passport::from_keys(keys, Passport::Source::kShuffle, {Signature::Kind::kFree, ""})}) {
     p.save(folder.path("p"));
@@ -60,6 +66,28 @@ TEST(PassportFile, HoldsEverything) {
       EXPECT_EQ(q.lane_state[i].values, p.lane_state[i].values);
     }
   }
+}
+
+TEST(PassportFile, OfPointsHasTheShapesOfItsLayers) {
+  const Passport p = Passport::random(sites_of_points(), kSeed, Signature::from_text("points"));
+  const SafeTensors file = SafeTensors::parse("p", p.bytes());
+  const auto shape = [&](const char* name) { return file.find(name)->shape; };
+  EXPECT_EQ(shape("convp1.skey"), (std::vector<int64_t>{1, 3, 1, 5}));
+  EXPECT_EQ(shape("p1.skey"), (std::vector<int64_t>{1, 6}));
+  EXPECT_EQ(shape("p1.key"), (std::vector<int64_t>{1, 6}));
+  EXPECT_EQ(shape("p1.b"), (std::vector<int64_t>{16}));
+  EXPECT_EQ(parse_json("sites", file.metadata().at("sites"))[1],
+            parse_json("p1", R"({"name": "p1", "kind": "linear", "c": 6, "o": 16})"));
+  EXPECT_TRUE(Passport::parse("p", p.bytes()).bits_bound());
+}
+
+/// The format of files that exist: convolutions have no "kind".
+TEST(PassportFile, OfConvolutionsIsAsItWas) {
+  const SafeTensors file = SafeTensors::parse("p", passport().bytes());
+  EXPECT_EQ(file.metadata().at("sites"),
+            R"([{"name":"conv1","h":4,"w":3,"c":2,"o":8,"kh":3,"kw":3,"stride":1,"pad":1},)"
+            R"({"name":"layer4.0.shortcut","h":2,"w":2,"c":3,"o":16,"kh":1,"kw":1,"stride":2,)"
+            R"("pad":0}])");
 }
 
 TEST(PassportFile, IsForItsOwnerOnly) {
@@ -226,6 +254,10 @@ const Spoilt kSpoilt[] = {
     {"site_kernel_huge", "\"kw\"", [](Parts& p) { p.sites[0]["kw"] = uint64_t{1} << 63; }},
     {"site_stride_zero", "\"stride\"", [](Parts& p) { p.sites[0]["stride"] = 0; }},
     {"site_negative_pad", "\"pad\"", [](Parts& p) { p.sites[0]["pad"] = -1; }},
+    {"site_of_unknown_kind", "\"kind\"", [](Parts& p) { p.sites[0]["kind"] = "recurrent"; }},
+    {"site_kind_a_number", "\"kind\"", [](Parts& p) { p.sites[0]["kind"] = 1; }},
+    {"site_linear_after_all", "conv1.skey has another type or shape",
+     [](Parts& p) { p.sites[0]["kind"] = "linear"; }},
     {"site_kernel_larger_than_input", "larger", [](Parts& p) { p.sites[0]["kh"] = 7; }},
     {"no_scale_key", "conv1.skey", [](Parts& p) { p.tensors.erase("conv1.skey"); }},
     {"no_shift_key", "conv1.key", [](Parts& p) { p.tensors.erase("conv1.key"); }},

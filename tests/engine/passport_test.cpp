@@ -206,6 +206,26 @@ TEST(OpenPassport, ReadsKeysInFileOrder) {
             (std::vector<float>{2, 20, 2, 20}));
 }
 
+/// The digest of a linear layer is its key, and its raw scale has the bias in it.
+TEST(OpenPassport, OfALinearLayerIsItsKey) {
+  CpuStream s(1);
+  const Site one{"p", {.c = 3, .o = 2}, Site::Kind::kLinear};
+  const Passport p = Passport::from_keys({{one, {1, 2, 4}, {0, -1, 0.5f}, {1, -1}}},
+                                         Passport::Source::kGiven, {Signature::Kind::kFree, ""});
+  const OpenPassport open(s, p, std::span(&one, 1));
+  EXPECT_EQ(open.digest(0).value.to_host(s), (std::vector<float>{1, 2, 4, 0, -1, 0.5f}));
+  Tape tape(s);
+  const Var weight{Tensor::from<float>(s, {2, 3}, std::vector<float>{1, 1, 1, 0, 2, -1}), {}, {}};
+  const Var bias{Tensor::from<float>(s, {2}, std::vector<float>{0.25f, -3}), {}, {}};
+  EXPECT_EQ(ops::passport_read(tape, {{weight, bias, open.digest(0)}}).value.to_host(s),
+            (std::vector<float>{7.25f, -3, -0.25f, -5.5f}));
+
+  Site convolution = one;  // of the same sizes is another layer
+  convolution.kind = Site::Kind::kConvolution;
+  EXPECT_CONTAINS(refusal(Fault::kInput, [&] { OpenPassport(s, p, std::span(&convolution, 1)); }),
+                  "linear");
+}
+
 TEST(OpenPassport, IsForItsNetworkOnly) {
   CpuStream s(1);
   const std::vector<Site> own = sites();
@@ -229,18 +249,19 @@ TEST(OpenPassport, IsForItsNetworkOnly) {
 TEST(Schemes, AreTheTableOfTheDesign) {
   std::string rows;
   for (const Scheme& s : schemes())
-    rows += concat(s.name, s.passport ? " passport" : "", s.public_lane ? " public" : "",
-                   s.gate ? " gate" : "", s.lane_statistics ? " lane-statistics" : "",
-                   s.triggers ? " triggers" : "", "\n");
+    rows +=
+        concat(s.name, s.passport ? " passport" : "", s.public_lane ? " public" : "",
+               s.gate ? " gate" : "", s.lane_statistics ? " lane-statistics" : "",
+               s.lane_transforms ? " lane-transforms" : "", s.triggers ? " triggers" : "", "\n");
   EXPECT_EQ(rows,
             "none public\n"
             "deepipr-v1 passport\n"
             "deepipr-v2 passport public\n"
             "deepipr-v3 passport public triggers\n"
-            "pan passport public gate lane-statistics\n"
-            "pan-nose-bn passport public lane-statistics\n"
-            "pan-sbn passport public\n"
-            "pan-sbn-se passport public gate\n");
+            "pan passport public gate lane-statistics lane-transforms\n"
+            "pan-nose-bn passport public lane-statistics lane-transforms\n"
+            "pan-sbn passport public lane-transforms\n"
+            "pan-sbn-se passport public gate lane-transforms\n");
   EXPECT_EQ(&scheme("deepipr_v2"), &scheme("deepipr-v2"));
   const std::string message = refusal(Fault::kUsage, [] { scheme("deepipr"); });
   for (const Scheme& s : schemes()) EXPECT_CONTAINS(message, s.name);

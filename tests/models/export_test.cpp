@@ -112,7 +112,7 @@ struct Combination {
 std::vector<Combination> combinations(bool large) {
   std::vector<Combination> out;
   for (const Architecture& a : models::architectures())
-    if (a.name.starts_with("resnet") == large)
+    if (a.name.starts_with("resnet") == large && !a.of_points())
       for (const Scheme& s : schemes())
         if (a.name != "resnet18" || s.name == "none" || s.name == "deepipr-v1" || s.name == "pan")
           for (const char* sites : {"last", "all"})
@@ -143,7 +143,7 @@ void computes_the_same(const Combination& c) {
   EXPECT_EQ(file.tensors().size(), 2 * n.model->layers().size() + 2);
   for (const TensorInfo& t : file.tensors())
     EXPECT_TRUE(t.name.ends_with(".weight") || t.name.ends_with(".bias")) << t.name;
-  for (const ConvNorm& layer : n.model->layers()) {
+  for (const Layer& layer : n.model->layers()) {
     const TensorInfo* bias = file.find(layer.name + ".conv.bias");
     ASSERT_NE(bias, nullptr);
     EXPECT_EQ(bias->shape, std::vector<int64_t>{layer.convolution.geometry().o});
@@ -187,7 +187,7 @@ TEST(Fold, WeightsAndBiasesAreThoseOfTheFormula) {
     return b ? b->value.to_host(model.stream()) : std::vector<float>();
   };
   size_t negative = 0, zero = 0, small = 0;
-  for (const ConvNorm& layer : n.model->layers()) {
+  for (const Layer& layer : n.model->layers()) {
     const bool site = layer.name == "conv3" || layer.name == "conv4";
     const auto w = host(*n.model, layer.name + ".conv.weight");
     const auto gamma = host(*n.model, layer.name + (site ? ".scale" : ".bn.weight"));
@@ -268,6 +268,15 @@ TEST(Fold, OnlyBatchNormFolds) {
   const auto model = models::make("tiny", {}, network_stream());
   const auto once = models::fold(*model, nullptr);
   EXPECT_CONTAINS(refusal(Fault::kUsage, [&] { models::fold(*once, nullptr); }), "already");
+}
+
+TEST(Fold, LinearLayersDoNotFold) {
+  const auto model = models::make("pointnet", {.points = 16}, network_stream());
+  EXPECT_CONTAINS(refusal(Fault::kUsage, [&] { models::fold(*model, nullptr); }), "linear layer");
+  EXPECT_CONTAINS(
+      refusal(Fault::kUsage,
+              [&] { models::save_torchvision(*model, nullptr, "never", kNormalisation); }),
+      "pointnet");
 }
 
 TEST(Fold, NumbersBeyondF32AreNotWritten) {

@@ -36,7 +36,9 @@ struct Combination {
   NormKind norm;
 };
 
-bool is_large(std::string_view architecture) { return architecture.starts_with("resnet"); }
+bool is_large(std::string_view architecture) {
+  return architecture.starts_with("resnet") || architecture == "pointnet";
+}
 
 std::vector<Combination> combinations() {
   std::vector<Combination> out;
@@ -49,6 +51,9 @@ std::vector<Combination> combinations() {
   for (const char* architecture : {"alexnet", "tiny"})
     out.push_back({architecture, "pan", "all", NormKind::kBatch});
   out.push_back({"tiny", "deepipr-v2", "conv2,conv4", NormKind::kInstance});
+  out.push_back({"pointnet", "none", "last", NormKind::kBatch});
+  out.push_back({"pointnet", "pan", "convp2,p1", NormKind::kBatch});
+  out.push_back({"pointnet", "deepipr-v2", "all", NormKind::kGroup});
   return out;
 }
 
@@ -71,8 +76,11 @@ void survives_to_the_bit(const Combination& c) {
   const bool ships = c.scheme == "deepipr-v1";  // no public branch
   const TemporaryFolder folder;
   const std::string path = folder.path("model.safetensors");
-  const ModelOptions options{
-      .classes = 7, .norm = c.norm, .plan = PassportPlan::of(c.scheme, c.sites), .seed = 3};
+  const ModelOptions options{.classes = 7,
+                             .norm = c.norm,
+                             .plan = PassportPlan::of(c.scheme, c.sites),
+                             .points = 16,
+                             .seed = 3};
   const auto model = models::make(c.architecture, options, network_stream());
   test::unsettle(*model);
   const Tensor x = test::pictures(*model, 2);
@@ -98,10 +106,12 @@ void survives_to_the_bit(const Combination& c) {
                              test::logits(*plain, nullptr, Branch::kPublic, x)));
 
     // The file is the one that an ordinary network of the same form writes: same names, shapes,
-    // order and metadata. With instance norm that is one whose layers all have an affine.
+    // order and metadata. With instance norm, and of points, that is one whose layers all have an
+    // affine; of points, one whose convolutions have no bias.
     ModelOptions ordinary{.classes = 7, .norm = c.norm};
-    if (c.norm == NormKind::kInstance && passport) {
+    if (passport) {
       ordinary.affine_layers.emplace();
+      ordinary.bias_layers.emplace();
       for (const Site& layer : model->possible_sites())
         ordinary.affine_layers->push_back(layer.name);
     }

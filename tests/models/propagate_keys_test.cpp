@@ -14,13 +14,15 @@ using test::network_stream;
 using test::refusal;
 
 std::unique_ptr<Model> pretrained(std::string_view architecture = "tiny") {
-  auto model = make(architecture, {.seed = 11}, network_stream());
+  auto model = make(architecture, {.points = 16, .seed = 11}, network_stream());
   test::unsettle(*model);
   return model;
 }
 
 std::vector<Site> sites(std::string_view architecture = "tiny", std::string_view which = "all") {
-  return make(architecture, {.plan = PassportPlan::of("pan", which)}, network_stream())->sites();
+  return make(architecture, {.plan = PassportPlan::of("pan", which), .points = 16},
+              network_stream())
+      ->sites();
 }
 
 KeyImages images(const Model& model, int64_t n) {
@@ -62,7 +64,7 @@ std::vector<std::vector<float>> channels_of(std::span<const float> key, int64_t 
 }
 
 TEST(PropagateKeys, OneImageIsTheLayersInput) {
-  for (const char* architecture : {"tiny", "resnet9"}) {
+  for (const char* architecture : {"tiny", "resnet9", "pointnet"}) {
     const auto model = pretrained(architecture);
     const KeyImages one = images(*model, 1);
     const auto where = sites(architecture, architecture == std::string("tiny") ? "all" : "last");

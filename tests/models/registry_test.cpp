@@ -117,14 +117,16 @@ TEST(Registry, MultiplyAddsOfTheReferences) {
   const std::map<std::string_view, int64_t> expected = {{"alexnet", 220'438'528},
                                                         {"resnet9", 253'432'832},
                                                         {"resnet18", 555'422'720},
+                                                        {"pointnet", 435'433'728},
                                                         {"tiny", 12'682'496}};
   ASSERT_EQ(models::architectures().size(), expected.size());
   for (const Architecture& row : models::architectures()) {
-    const auto model = make(row.name, {});
+    const auto model = make(row.name, {.classes = row.of_points() ? 40 : 10});
     int64_t count = 0;
-    for (const Site& layer : model->possible_sites()) {
-      const kernels::ConvGeometry& g = layer.geometry;
-      count += g.oh() * g.ow() * g.o * g.window();
+    for (const Layer& layer : model->layers()) {
+      const kernels::ConvGeometry& g = layer.convolution.geometry();
+      if (layer.convolution.form() != ConvolutionForm::kVector)
+        count += g.oh() * g.ow() * g.o * g.window();
     }
     const ParameterSet& set = model->parameters();
     for (const Parameter& p : set.parameters())
@@ -187,6 +189,99 @@ TEST(Registry, SitesAndTheirBits) {
   }
 }
 
+TEST(PointNet, ParameterCountsOfTheReferences) {
+  const struct {
+    const char *scheme, *norm;
+    int64_t forty_classes, sixteen_classes;
+  } rows[] = {
+      {"none", "batch", 3'471'473, 3'465'305},
+      {"none", "group", 3'471'473, 3'465'305},
+      {"pan", "batch", 4'177'441, 4'170'553},
+      {"pan-sbn-se", "batch", 4'177'441, 4'170'553},
+      {"pan", "group", 4'169'505, 4'162'617},
+      // Without the gates.
+      {"pan-nose-bn", "batch", 4'177'441 - 699'168, 4'170'553 - 698'496},
+      {"deepipr-v2", "group", 4'169'505 - 699'168, 4'162'617 - 698'496},
+  };
+  for (const auto& row : rows)
+    for (const bool forty : {true, false}) {
+      ModelOptions options = with_plan(row.scheme);
+      options.classes = forty ? 40 : 16;
+      options.norm = norm_kind(row.norm);
+      const auto model = make("pointnet", options);
+      EXPECT_EQ(model->parameters().count(), forty ? row.forty_classes : row.sixteen_classes)
+          << row.scheme << " " << row.norm;
+      if (!model->sites().empty()) {
+        EXPECT_EQ(bits(*model), forty ? 2024 : 2000);
+      }
+    }
+}
+
+TEST(PointNet, SitesAreThePassportLayersOfTheReference) {
+  const std::vector<std::string> all{"convp1", "convp2", "convp3", "p1", "p2", "p3"};
+  ModelOptions options = with_plan("pan", "all");
+  options.points = 32;
+  const auto model = make("pointnet", options);
+  EXPECT_EQ(names(model->sites()), all);
+  EXPECT_EQ(names(model->possible_sites()), all);
+  EXPECT_EQ(names(make("pointnet", with_plan("pan"))->sites()), all);
+  EXPECT_EQ(model->sites()[0].geometry.w, 32);
+  for (const Site& site : model->sites())
+    EXPECT_EQ(site.kind == Site::Kind::kLinear, site.name[0] == 'p') << site.name;
+  const std::string text =
+      refusal(Fault::kUsage, [] { make("pointnet", with_plan("pan", "stn.conv1")); });
+  EXPECT_CONTAINS(text, "convp1, convp2, convp3, p1, p2, p3");
+}
+
+/// A plain network has biases at its convolutions and no affine behind its last layer; one with
+/// passports, wherever they are, the reverse: a released file does not tell where.
+TEST(PointNet, BiasesAndAffinesDoNotTellWhereThePassportsAre) {
+  const auto has = [](const Model& model, const std::string& released) {
+    return std::ranges::any_of(model.parameters().parameters(), [&](const Parameter& p) {
+      return (p.spec.released_name.empty() ? p.spec.name : p.spec.released_name) == released;
+    });
+  };
+  for (const char* sites : {"all", "p3", "convp1", "p1,p2"}) {
+    const auto model = make("pointnet", with_plan("pan", sites));
+    EXPECT_FALSE(has(*model, "convp1.conv.bias")) << sites;
+    EXPECT_TRUE(has(*model, "p3.bn.weight")) << sites;
+  }
+  const auto plain = make("pointnet", {});
+  EXPECT_TRUE(has(*plain, "convp1.conv.bias"));
+  EXPECT_FALSE(has(*plain, "p3.bn.weight"));
+  ModelOptions told;
+  told.affine_layers = {"p3"};
+  told.bias_layers = {"convp2"};
+  const auto model = make("pointnet", told);
+  EXPECT_FALSE(has(*model, "convp1.conv.bias"));
+  EXPECT_TRUE(has(*model, "convp2.conv.bias"));
+  EXPECT_TRUE(has(*model, "p3.bn.weight"));
+}
+
+TEST(PointNet, TransformNetsHaveNormsPerLane) {
+  const auto secret_norms = [](std::string_view scheme, NormKind norm) {
+    ModelOptions options = with_plan(scheme);
+    options.norm = norm;
+    const auto model = make("pointnet", options);
+    return std::ranges::count_if(model->parameters().parameters(), [](const Parameter& p) {
+      return p.spec.secret && p.spec.name.find("stn.") != std::string::npos;
+    });
+  };
+  EXPECT_EQ(secret_norms("pan", NormKind::kBatch), 2 * 5 * 2);
+  EXPECT_EQ(secret_norms("pan-sbn-se", NormKind::kBatch), 2 * 5 * 2);
+  EXPECT_EQ(secret_norms("pan", NormKind::kGroup), 0);
+  EXPECT_EQ(secret_norms("deepipr-v2", NormKind::kBatch), 0);
+}
+
+TEST(PointNet, RefusesNormsAndFormsThatItHasNot) {
+  EXPECT_CONTAINS(refusal(Fault::kUsage, [] { make("pointnet", {.norm = NormKind::kInstance}); }),
+                  "group");
+  EXPECT_CONTAINS(refusal(Fault::kUsage, [] { make("pointnet", {.folded = true}); }), "folded");
+  ModelOptions few = with_plan("pan");
+  few.classes = 3;
+  EXPECT_CONTAINS(refusal(Fault::kUsage, [&] { make("pointnet", few); }), "gate of p3");
+}
+
 TEST(Registry, KeysHaveTheShapesOfTheLayersInputs) {
   const auto model = make("alexnet", with_plan("pan", "all"));
   const Passport p = Passport::random(model->sites(), test::secret(1), Signature::random());
@@ -228,7 +323,7 @@ TEST(Registry, RefusesPlansThatDoNotFit) {
     refusal(Fault::kUsage, [&] { PassportPlan::of("pan", sites); });
   EXPECT_CONTAINS(refusal(Fault::kUsage, [] { PassportPlan::of("deepipr"); }), "deepipr-v2");
   EXPECT_CONTAINS(refusal(Fault::kUsage, [] { make("vgg", {}); }),
-                  "alexnet, resnet9, resnet18, tiny");
+                  "alexnet, resnet9, resnet18, pointnet, tiny");
   EXPECT_CONTAINS(refusal(Fault::kUsage, [] { norm_kind("spectral"); }), "group");
   EXPECT_EQ(scheme("deepipr_v2").name, "deepipr-v2");
   EXPECT_EQ(make("alexnet", with_plan("none", "nonsense"))->sites().size(),

@@ -35,7 +35,7 @@ inline std::string text_of_norm(kernels::NormKind kind) { return std::string(nam
 
 /// n random pictures for the network, about standard normal.
 inline Tensor pictures(const Model& model, int64_t n, uint64_t seed = 1) {
-  const Shape& in = model.architecture().input;
+  const Shape in = model.input();
   const Random random(seed, Purpose::kTest);
   std::vector<float> pixels(static_cast<size_t>(n * in.size()));
   for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = random.normal(i);
