@@ -1,0 +1,458 @@
+// The report's sections on attacks.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "cli/report_parts.hpp"
+#include "verify/examine.hpp"
+
+namespace passnorm::cli {
+namespace {
+
+using Line = Series::Line;
+
+/// The horizontal axis of a group, and where the points of each of its items stand on it.
+struct Places {
+  Axis axis;
+  std::vector<std::vector<double>> at;
+};
+
+/// An attack may begin where the untouched network stands.
+bool in_order(const AttackRecord& attack) {
+  return std::ranges::is_sorted(attack.points, {}, &PointRecord::x);
+}
+
+Places linear_places(const AttackGroup& group) {
+  const AttackRecord& first = *group.items[0].second;
+  const bool share = std::ranges::all_of(
+      group.items, [](const auto& item) { return axis_is_share(*item.second); });
+  const double unit = share ? 100 : 1;
+  Places places;
+  double least = first.points.front().x, most = least;
+  bool whole = true;
+  for (const auto& [run, attack] : group.items) {
+    auto& at = places.at.emplace_back();
+    for (const PointRecord& p : attack->points) {
+      at.push_back(unit * p.x);
+      whole = whole && p.x == std::floor(p.x);
+      least = std::min(least, p.x);
+      most = std::max(most, p.x);
+    }
+  }
+  places.axis = linear_axis(axis_text(first) + (share ? " (%)" : ""), unit * least, unit * most);
+  if (whole)
+    std::erase_if(places.axis.ticks, [](const auto& t) { return t.at != std::floor(t.at); });
+  return places;
+}
+
+/// Strengths that are no growing numbers stand side by side, those of equal names together.
+Places named_places(const AttackGroup& group) {
+  std::vector<std::string> names;
+  Places places;
+  for (const auto& [run, attack] : group.items) {
+    auto& at = places.at.emplace_back();
+    std::map<std::string, int> seen;
+    for (const PointRecord& p : attack->points) {
+      const std::string text = x_text(*attack, p);
+      const int repeat = seen[text]++;
+      auto found = names.begin();
+      for (int i = 0; (found = std::find(found, names.end(), text)) != names.end() && i < repeat;
+           ++i)
+        ++found;
+      at.push_back(static_cast<double>(found - names.begin()));
+      if (found == names.end()) names.push_back(text);
+    }
+  }
+  places.axis = ordinal_axis(axis_text(*group.items[0].second), names);
+  return places;
+}
+
+Places places_of(const AttackGroup& group) {
+  const bool linear = std::ranges::all_of(group.items, [](const auto& item) {
+    return in_order(*item.second) && item.second->name != "quantise";
+  });
+  return linear ? linear_places(group) : named_places(group);
+}
+
+/// A value of every point, over the places of item i.
+template <class F>
+std::vector<Series::Point> points(const AttackRecord& attack, const std::vector<double>& at,
+                                  F value) {
+  std::vector<Series::Point> out;
+  for (size_t i = 0; i < attack.points.size(); ++i) out.push_back({at[i], value(attack.points[i])});
+  return out;
+}
+
+bool has_value(const Series& s) {
+  return std::ranges::any_of(s.points, [](const auto& p) { return p.y.has_value(); });
+}
+
+void add(Chart& chart, Series series) {
+  if (has_value(series)) chart.series.push_back(std::move(series));
+}
+
+std::optional<double> forged(const PointRecord& p, double (ClaimRecord::*value)() const) {
+  return p.forger ? std::optional(((*p.forger).*value)()) : std::nullopt;
+}
+
+/// First and last value of each series, in words.
+std::string described(const Chart& chart) {
+  std::string out = fmt::format("{} against {}.", chart.title, chart.x.label);
+  for (const Series& s : chart.series) {
+    if (s.thin) continue;
+    const auto known = [](const Series::Point& p) { return p.y.has_value(); };
+    const auto first = std::ranges::find_if(s.points, known);
+    const auto last = std::ranges::find_if(s.points.rbegin(), s.points.rend(), known);
+    if (first == s.points.end()) continue;
+    out += fmt::format(" {}: from {:.4g} to {:.4g}.", s.label.empty() ? "Line" : s.label, *first->y,
+                       *last->y);
+  }
+  return out;
+}
+
+/// One bar of a histogram among an attack's metrics: "own bits, 45-50%".
+bool is_count(std::string_view name) {
+  const size_t at = name.rfind(", ");
+  if (at == std::string_view::npos || !name.ends_with('%')) return false;
+  const std::string_view range = name.substr(at + 2, name.size() - at - 3);
+  return range.find('-') != std::string_view::npos &&
+         range.find_first_not_of("0123456789-") == std::string_view::npos;
+}
+
+std::string capitalised(std::string text) {
+  if (!text.empty() && text[0] >= 'a' && text[0] <= 'z') text[0] -= 'a' - 'A';
+  return text;
+}
+
+bool any_point(const AttackGroup& group, bool (*holds)(const PointRecord&)) {
+  return std::ranges::any_of(group.items, [&](const auto& item) {
+    return std::ranges::any_of(item.second->points, holds);
+  });
+}
+
+double least_log2(const ReportData& data) {
+  double least = 2 * verify::kLog2Threshold;
+  for (const RunRecord& run : data.runs)
+    for (const AttackRecord& attack : run.attacks)
+      for (const PointRecord& p : attack.points) {
+        least = std::min(least, p.owner.corrected());
+        if (p.forger) least = std::min(least, p.forger->corrected());
+      }
+  return least;
+}
+
+}  // namespace
+
+std::string PageWriter::at_a_glance() {
+  Table t{
+      .caption = fmt::format(
+          "Each attack at the last point where the stolen network has lost at most {:.0f} "
+          "points of accuracy (the task stands), and at its end. Bits and log2 p (corrected for "
+          "claims tried and choices of sites) are the owner's.",
+          100 * kTaskStands),
+      .head = {"attack", "network", "before", "stands up to", "accuracy", "bits", "log2 p",
+               "verdict", "end", "accuracy", "bits", "log2 p"},
+      .left = 2,
+      .classes = "wide"};
+  for (const AttackSummary& s : summaries(data_)) {
+    const auto values = [&](const PointRecord* p) -> std::vector<std::string> {
+      if (p == nullptr) return {"-", "-", "-", "-"};
+      return {place_text(*s.attack, *p), percent_text(task_accuracy(*s.attack, *p)),
+              bits_text(p->owner), log2_text(p->owner.corrected())};
+    };
+    std::vector<std::string> row = {s.attack->title, data_.runs[s.run].label,
+                                    percent_text(s.before)};
+    for (std::string& cell : values(s.stands)) row.push_back(std::move(cell));
+    row.push_back(s.stands ? s.stands->owner.verdict : "-");
+    for (std::string& cell : values(s.last)) row.push_back(std::move(cell));
+    t.rows.push_back(std::move(row));
+  }
+  return table(t);
+}
+
+std::string PageWriter::section(const AttackGroup& group) {
+  const AttackRecord& first = *group.items[0].second;
+  std::string out =
+      fmt::format("<section class=\"attack\">\n<h3>{}</h3>\n<p>{}. Source: {}.</p>\n",
+                  html(group.title), html(capitalised(first.description)), html(first.source));
+  const bool forgers = any_point(group, [](const PointRecord& p) { return p.forger.has_value(); });
+  const bool lines = std::ranges::any_of(
+      group.items, [](const auto& item) { return item.second->points.size() > 1; });
+  if (const std::string counted = counts(group); !counted.empty()) {
+    out += counted;
+  } else if (lines) {
+    const Places places = places_of(group);
+    Chart accuracy{.title = "Accuracy on the test set", .x = places.axis, .y = percent_axis("")};
+    Chart bits{.title = "Bits that match",
+               .x = places.axis,
+               .y = percent_axis(""),
+               .references = {{0.5, "chance"}}};
+    Chart chance{
+        .title = "log2 p, corrected",
+        .x = places.axis,
+        .y = linear_axis("", least_log2(data_), 0),
+        .references = {{verify::kLog2Threshold, fmt::format("{:.0f}: beyond chance below this line",
+                                                            verify::kLog2Threshold)}}};
+    Chart triggers{.title = "Accuracy on the triggers", .x = places.axis, .y = percent_axis("")};
+    for (size_t i = 0; i < group.items.size(); ++i) {
+      const size_t run = group.items[i].first;
+      const AttackRecord* const attack = group.items[i].second;
+      const std::vector<double>& at = places.at[i];
+      const auto series = [&](const std::string& what, Line line, auto value) {
+        return Series{.label = label(run, what),
+                      .colour = run,
+                      .line = line,
+                      .points = points(*attack, at, value)};
+      };
+      add(accuracy, series("public", Line::kSolid,
+                           [](const PointRecord& p) { return p.owner.accuracy.released; }));
+      add(accuracy, series("stolen", Line::kSolid,
+                           [](const PointRecord& p) { return p.metric("stolen accuracy"); }));
+      add(accuracy, series("passport", Line::kDashed,
+                           [](const PointRecord& p) { return p.owner.accuracy.passport; }));
+      add(accuracy, series("forger", Line::kDotted, [](const PointRecord& p) {
+            return p.forger ? p.forger->accuracy.passport : std::nullopt;
+          }));
+      add(bits, series("owner", Line::kSolid,
+                       [](const PointRecord& p) { return std::optional(p.owner.share()); }));
+      add(bits, series("forger", Line::kDotted,
+                       [](const PointRecord& p) { return forged(p, &ClaimRecord::share); }));
+      add(chance, series("owner", Line::kSolid,
+                         [](const PointRecord& p) { return std::optional(p.owner.corrected()); }));
+      add(chance, series("forger", Line::kDotted,
+                         [](const PointRecord& p) { return forged(p, &ClaimRecord::corrected); }));
+      add(triggers, series("public", Line::kSolid, [](const PointRecord& p) {
+            return p.triggers ? p.triggers->released : std::nullopt;
+          }));
+      add(triggers, series("passport", Line::kDashed, [](const PointRecord& p) {
+            return p.triggers ? p.triggers->passport : std::nullopt;
+          }));
+      for (size_t site = 0; site < attack->points[0].owner.sites.size(); ++site)
+        add(bits,
+            {.colour = run,
+             .thin = true,
+             .points = points(*attack, at, [&](const PointRecord& p) -> std::optional<double> {
+               if (site >= p.owner.sites.size() || p.owner.sites[site].total == 0) return {};
+               const SiteBits& s = p.owner.sites[site];
+               return static_cast<double>(s.matched) / static_cast<double>(s.total);
+             })});
+    }
+    std::string panels;
+    size_t drawn = 0;
+    for (Chart* chart : {&accuracy, &bits, &chance, &triggers}) {
+      if (chart->series.empty()) continue;
+      chart->description = described(*chart);
+      panels += svg(*chart);
+      ++drawn;
+    }
+    out += figure(panels,
+                  html(group.title) +
+                      ": accuracy, owner's bits (thin lines: single sites) and "
+                      "their log2 p against " +
+                      html(axis_text(first)) + "." + legend(forgers),
+                  drawn % 2 == 1);
+  }
+  out += points_table(group);
+  // One after another: tables are numbered as they are written.
+  std::string small = sites_tables(group);
+  small += metrics_tables(group);
+  return out + (small.empty() ? "" : "<div class=\"tables\">\n" + small + "</div>\n") +
+         "</section>\n";
+}
+
+/// Random passports by how many bits they match.
+std::string PageWriter::counts(const AttackGroup& group) {
+  std::string panels;
+  size_t drawn = 0;
+  for (const auto& [run, attack] : group.items) {
+    const PointRecord& last = attack->points.back();
+    for (const auto& [prefix, title] : {std::pair("own bits, ", "bits drawn with the key"),
+                                        std::pair("owner's bits, ", "the owner's bits")}) {
+      Histogram h{.title = data_.runs[run].label + ": " + title,
+                  .x_label = "bits that match",
+                  .colour = run};
+      for (const auto& [name, value] : last.metrics)
+        if (is_count(name) && name.starts_with(prefix))
+          h.counts.push_back(static_cast<int64_t>(value));
+      if (h.counts.empty()) continue;
+      const auto best = last.metric(std::string(prefix) + "best");
+      if (best && last.owner.total > 0)
+        h.marks.push_back({std::clamp(*best / static_cast<double>(last.owner.total), 0.0, 1.0),
+                           fmt::format("best {:g}", *best)});
+      h.marks.push_back({last.owner.share(), "owner " + bits_text(last.owner)});
+      h.description =
+          fmt::format("{:g} random passports by the share of {} that they match.", last.x, title);
+      panels += svg(h);
+      ++drawn;
+    }
+  }
+  if (drawn == 0) return {};
+  return figure(
+      panels,
+      html(group.title) +
+          ": random passports by the bits that they match. Bits that were drawn with "
+          "their key match as coins do; against fixed bits random keys spread wider, which "
+          "is why a claim counts only with bits that are bound to its key.",
+      drawn % 2 == 1);
+}
+
+std::string PageWriter::points_table(const AttackGroup& group) {
+  const bool thinned = std::ranges::any_of(
+      group.items, [](const auto& item) { return item.second->points.size() > kMostRows; });
+  const bool forgers = any_point(group, [](const PointRecord& p) { return p.forger.has_value(); });
+  const bool triggers =
+      any_point(group, [](const PointRecord& p) { return p.triggers.has_value(); });
+  Table t{.caption =
+              group.title + ": the owner's claim" + (forgers ? " and the forger's" : "") +
+              (thinned ? " at some of the points (the JSON document has all)." : " at each point."),
+          .head = {axis_text(*group.items[0].second), "network", "public", "passport", "bits",
+                   "log2 p", "verdict"},
+          .left = 2,
+          .classes = "wide"};
+  if (triggers) t.head.insert(t.head.end(), {"triggers, public", "passport"});
+  if (forgers)
+    t.head.insert(t.head.end(),
+                  {"forger's passport", "forger's bits", "forger's log2 p", "forger's verdict"});
+  for (const auto& [run, attack] : group.items)
+    for (const size_t i : shown_rows(attack->points.size(), kMostRows)) {
+      const PointRecord& p = attack->points[i];
+      std::vector<std::string> row = {x_text(*attack, p),
+                                      data_.runs[run].label,
+                                      percent_text(p.owner.accuracy.released),
+                                      percent_text(p.owner.accuracy.passport),
+                                      bits_text(p.owner),
+                                      log2_text(p.owner.corrected()),
+                                      p.owner.verdict};
+      if (triggers) {
+        row.push_back(percent_text(p.triggers ? p.triggers->released : std::nullopt));
+        row.push_back(percent_text(p.triggers ? p.triggers->passport : std::nullopt));
+      }
+      if (forgers) {
+        const auto cell = [&](const std::string& text) { row.push_back(p.forger ? text : "-"); };
+        const ClaimRecord f = p.forger.value_or(ClaimRecord{});
+        cell(percent_text(f.accuracy.passport));
+        cell(bits_text(f));
+        cell(log2_text(f.corrected()));
+        cell(f.verdict);
+      }
+      t.rows.push_back(std::move(row));
+    }
+  return table(t);
+}
+
+std::string PageWriter::sites_tables(const AttackGroup& group) {
+  std::string out;
+  for (const auto& [run, attack] : group.items) {
+    const std::vector<SiteBits>& sites = attack->points[0].owner.sites;
+    if (sites.size() < 2) continue;
+    std::vector<std::string> names, strengths;
+    std::vector<std::vector<std::string>> cells;
+    const std::vector<size_t> rows = shown_rows(attack->points.size(), kMostRows);
+    for (const size_t i : rows) strengths.push_back(x_text(*attack, attack->points[i]));
+    for (size_t s = 0; s < sites.size(); ++s) {
+      names.push_back(fmt::format("{} ({})", sites[s].name, sites[s].total));
+      auto& line = cells.emplace_back();
+      for (const size_t i : rows) {
+        const auto& at = attack->points[i].owner.sites;
+        line.push_back(s < at.size() ? fmt::format("{}", at[s].matched) : "-");
+      }
+    }
+    out += table(cross_table(fmt::format("{}, {}: bits that match at each site (of how many).",
+                                         group.title, data_.runs[run].label),
+                             names, strengths, cells));
+  }
+  return out;
+}
+
+std::string PageWriter::metrics_tables(const AttackGroup& group) {
+  std::string out;
+  for (const auto& [run, attack] : group.items) {
+    std::vector<std::string> names, strengths;
+    const std::vector<size_t> rows = shown_rows(attack->points.size(), kMostRows);
+    for (const size_t i : rows) {
+      strengths.push_back(x_text(*attack, attack->points[i]));
+      for (const auto& [name, value] : attack->points[i].metrics)
+        if (!is_count(name) && std::ranges::find(names, name) == names.end()) names.push_back(name);
+    }
+    if (names.empty()) continue;
+    std::vector<std::vector<std::string>> cells;
+    for (const std::string& name : names) {
+      auto& line = cells.emplace_back();
+      for (const size_t i : rows) {
+        const auto value = attack->points[i].metric(name);
+        line.push_back(value ? fmt::format("{:.5g}", *value) : "-");
+      }
+    }
+    out += table(cross_table(
+        fmt::format("{}, {}: what else was measured.", group.title, data_.runs[run].label), names,
+        strengths, cells));
+  }
+  return out;
+}
+
+std::string PageWriter::forgers() {
+  Table t{
+      .caption =
+          "Forgers: of each attack the forged claim that is the least likely by chance, beside "
+          "the owner's passport on the same network. Bits that are fitted to the network match, "
+          "are not bound, and leave the claim inconclusive; bound bits that a thief trains or "
+          "writes in are supported as the owner's are, and only an earlier commitment tells "
+          "whose were first.",
+      .head = {"attack", "network", "at", "forger's bits", "log2 p", "bits bound", "accuracy",
+               "owner's", "verdict"},
+      .left = 2,
+      .classes = "wide"};
+  for (const AttackSummary& s : summaries(data_)) {
+    if (s.forger == nullptr) continue;
+    const ClaimRecord& f = *s.forger->forger;
+    t.rows.push_back({s.attack->title, data_.runs[s.run].label, place_text(*s.attack, *s.forger),
+                      bits_text(f), log2_text(f.corrected()), f.bits_bound ? "yes" : "no",
+                      percent_text(f.accuracy.passport),
+                      percent_text(s.forger->owner.accuracy.passport), f.verdict});
+  }
+  return t.rows.empty() ? std::string() : "<h3>Forgers</h3>\n" + table(t);
+}
+
+std::string PageWriter::strangers() {
+  std::string panels;
+  size_t drawn = 0;
+  for (size_t i = 0; i < data_.runs.size(); ++i) {
+    const RunRecord& run = data_.runs[i];
+    if (!run.claim || !run.claim->null) continue;
+    const NullAccuracy& null = *run.claim->null;
+    panels += svg(Histogram{
+        .title = fmt::format("{}: {} random passports", run.label, null.passports),
+        .description = fmt::format(
+            "Accuracy of the passport branch with {} random passports on {} images: mean {}, best "
+            "{}; with the owner's passport {}.",
+            null.passports, null.images, percent_text(null.mean), percent_text(null.best),
+            percent_text(null.owner)),
+        .x_label = "accuracy of the passport branch",
+        .counts = null.histogram,
+        .colour = i,
+        .marks = {{null.owner, "owner " + percent_text(null.owner)},
+                  {null.best, "best " + percent_text(null.best)}}});
+    ++drawn;
+  }
+  if (drawn == 0) return {};
+  return "<h3>Random passports</h3>\n" +
+         figure(panels,
+                "The passport branch with random passports, whose bits are drawn with them, and "
+                "with the owner's on the same images (passnorm verify).",
+                drawn % 2 == 1);
+}
+
+std::string PageWriter::attacks() {
+  std::string body;
+  if (!groups_.empty()) {
+    body += at_a_glance();
+    body += forgers();
+  }
+  body += strangers();
+  for (const AttackGroup& group : groups_) body += section(group);
+  return body.empty() ? body : "<h2>Attacks</h2>\n" + body;
+}
+
+}  // namespace passnorm::cli

@@ -1,0 +1,425 @@
+#include "cli/report_data.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <set>
+
+#include "cli/config.hpp"
+#include "cli/json_field.hpp"
+#include "engine/io/crypto.hpp"
+#include "engine/io/file.hpp"
+#include "engine/io/safetensors.hpp"
+#include "engine/io/text.hpp"
+#include "kernels/runtime/check.hpp"
+#include "verify/attacks/attack.hpp"
+
+namespace passnorm::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr uint64_t kMostModelBytes = uint64_t{64} << 30;
+constexpr uint64_t kMostMetricsBytes = uint64_t{1} << 28;
+constexpr size_t kMostPoints = 10'000, kMostSites = 10'000, kMostNames = 10'000,
+                 kMostEpochs = 100'000;
+constexpr int64_t kLarge = int64_t{1} << 53;  // whole numbers that JSON readers agree on
+
+std::string shown(const std::string& path) { return printable(path, 4096); }
+
+/// Text for JSON and the page; what is not UTF-8 is escaped.
+std::string as_text(const std::string& path) {
+  try {
+    dump_json("path", Json(path));
+    return path;
+  } catch (const Error&) {
+    return shown(path);
+  }
+}
+
+bool is_there(const fs::path& path) {
+  std::error_code none;
+  return fs::exists(path, none);
+}
+
+// --- claims
+
+std::optional<double> share(const JsonField& object, const char* key) {
+  const auto value = object.maybe(key);
+  return value ? std::optional(value->number(0, 1)) : std::nullopt;
+}
+
+/// {"public": a | null, "passport": b | null}
+BranchAccuracy read_accuracy(const JsonField& f) {
+  return {share(f, "public"), share(f, "passport")};
+}
+std::optional<BranchAccuracy> maybe_accuracy(const JsonField& f, const char* key) {
+  const auto value = f.maybe(key);
+  return value ? std::optional(read_accuracy(*value)) : std::nullopt;
+}
+
+std::optional<NullAccuracy> read_null(const JsonField& f) {
+  const auto accuracy = f.maybe("accuracy");
+  if (!accuracy) return {};
+  NullAccuracy null{.passports = f["passports"].integer(0, kLarge),
+                    .images = (*accuracy)["images"].integer(0, kLarge),
+                    .owner = (*accuracy)["owner"].number(0, 1),
+                    .mean = (*accuracy)["mean"].number(0, 1),
+                    .best = (*accuracy)["best"].number(0, 1)};
+  for (const JsonField& count : (*accuracy)["histogram"].elements(1000))
+    null.histogram.push_back(count.integer(0, kLarge));
+  return null;
+}
+
+ClaimRecord read_claim(const JsonField& f) {
+  ClaimRecord c;
+  const JsonField verdict = f["verdict"];
+  c.verdict = verdict.text();
+  using verify::Verdict;
+  const std::string_view known[] = {name_of(Verdict::kSupported), name_of(Verdict::kInconclusive),
+                                    name_of(Verdict::kNotSupported)};
+  if (std::ranges::find(known, c.verdict) == std::end(known))
+    verdict.refuse("unknown verdict " + quote(c.verdict));
+  c.bits_bound = f["bits_bound"].flag();
+  const JsonField bits = f["bits"];
+  c.total = bits["total"].integer(0, kLarge);
+  c.matched = bits["matched"].integer(0, c.total);
+  c.log2_p = f["log2_p"].number(-1e9, 0);
+  c.log2_tests = f["log2_tests"].number(0, 1e9);
+  for (const JsonField& site : f["sites"].elements(kMostSites)) {
+    const int64_t total = site["total"].integer(0, kLarge);
+    c.sites.push_back({site["name"].text(), site["matched"].integer(0, total), total});
+  }
+  c.accuracy = read_accuracy(f["accuracy"]);
+  if (const auto null = f.maybe("null")) c.null = read_null(*null);
+  return c;
+}
+
+// --- attacks
+
+PointRecord read_point(const JsonField& f) {
+  PointRecord p{.x = f["x"].number(-1e15, 1e15), .owner = read_claim(f["owner"])};
+  if (const auto forger = f.maybe("forger")) p.forger = read_claim(*forger);
+  p.triggers = maybe_accuracy(f, "triggers");
+  if (const auto metrics = f.maybe("metrics"))
+    for (const auto& [name, value] : metrics->members(kMostNames))
+      if (!value.is_null()) p.metrics.emplace_back(name, value.number(-1e300, 1e300));
+  return p;
+}
+
+AttackRecord read_attack(const std::string& path) {
+  AttackRecord a{.file = as_text(path), .document = read_json(path)};
+  const JsonField f(a.document, path);
+  const std::string format = f["format"].text();
+  if (format != "passnorm.attack/1")
+    f["format"].refuse("passnorm.attack/1 was expected, not " + quote(format));
+  a.name = f["attack"].text();
+  a.description = f["description"].text();
+  a.source = f["source"].text();
+  a.axis = f["axis"].text();
+  a.data = f["data"].text();
+  for (const JsonField& before : f["chain"].elements(kMostNames)) a.chain.push_back(before.text());
+  for (const auto& [name, value] : f["settings"].members(kMostNames))
+    a.settings.emplace_back(name, value.text());
+  a.seed = f["seed"].integer(0, INT64_MAX);
+  a.limit_train = f["limit_train"].integer(0, kLarge);
+  a.limit_test = f["limit_test"].integer(0, kLarge);
+  const JsonField model = f["model"];
+  a.architecture = model["architecture"].text();
+  a.scheme = model["scheme"].text();
+  a.norm = model["norm"].text();
+  a.classes = model["classes"].integer(1, kLarge);
+  a.sha256 = model["sha256"].text();
+  for (const JsonField& site : model["sites"].elements(kMostSites))
+    a.sites.emplace_back(site["name"].text(), site["bits"].integer(0, kLarge));
+  for (const JsonField& point : f["points"].elements(kMostPoints))
+    a.points.push_back(read_point(point));
+  if (a.points.empty()) f["points"].refuse("there are none");
+  return a;
+}
+
+/// attack-*.json of a folder, of its attacks/ and of the folders in that, in the order of their
+/// names.
+std::vector<std::string> attack_files(const std::string& folder) {
+  std::vector<fs::path> places = {folder, fs::path(folder) / "attacks"};
+  std::error_code none;
+  for (const auto& entry : fs::directory_iterator(places[1], none))
+    if (entry.is_directory(none)) places.push_back(entry.path());
+  std::sort(places.begin() + 2, places.end());
+  std::vector<std::string> found;
+  for (const fs::path& place : places) {
+    const size_t before = found.size();
+    for (const auto& entry : fs::directory_iterator(place, none)) {
+      const std::string name = entry.path().filename().string();
+      if (name.starts_with("attack-") && name.ends_with(".json"))
+        found.push_back(entry.path().string());
+    }
+    std::sort(found.begin() + static_cast<ptrdiff_t>(before), found.end());
+  }
+  return found;
+}
+
+// --- runs
+
+EpochRecord read_epoch(const JsonField& f) {
+  const auto number = [](const JsonField& object, const char* key) {
+    const auto value = object.maybe(key);
+    return value ? std::optional(value->number(-1e300, 1e300)) : std::nullopt;
+  };
+  EpochRecord e{.epoch = f["epoch"].integer(1, kLarge),
+                .sign_loss = number(f, "sign_loss"),
+                .bits = share(f, "bits"),
+                .train = maybe_accuracy(f, "train_accuracy").value_or(BranchAccuracy{}),
+                .test = maybe_accuracy(f, "test_accuracy").value_or(BranchAccuracy{}),
+                .triggers = maybe_accuracy(f, "trigger_accuracy").value_or(BranchAccuracy{})};
+  if (const auto loss = f.maybe("loss")) {
+    e.loss_public = number(*loss, "public");
+    e.loss_passport = number(*loss, "passport");
+  }
+  if (const auto sites = f.maybe("sites"))
+    for (const auto& [name, value] : sites->members(kMostSites))
+      e.sites.emplace_back(name, value.number(0, 1));
+  return e;
+}
+
+void read_metrics(const std::string& path, RunRecord& run) {
+  const std::vector<std::byte> bytes = read_file(path, kMostMetricsBytes);
+  const std::string_view text = text_of(bytes);
+  for (size_t at = 0, number = 1; at < text.size(); ++number) {
+    const size_t end = std::min(text.find('\n', at), text.size());
+    const std::string where = concat(path, ":", number);
+    if (number > kMostEpochs)
+      fail(Fault::kInput, shown(path), ": more than ", kMostEpochs, " lines");
+    Json line = parse_json(where, text.substr(at, end - at));
+    at = end + 1;
+    run.epochs.push_back(read_epoch(JsonField(line, where)));
+    // Two runs of one seed differ in these alone.
+    for (const char* time : {"images_per_second", "seconds"}) line.erase(time);
+    run.metrics.push_back(std::move(line));
+  }
+}
+
+void read_settings(const std::string& path, bool with_seeds, RunRecord& run) {
+  std::vector<Assignment> assignments;
+  try {
+    assignments = read_config(path);
+  } catch (const Error& e) {
+    if (e.fault() != Fault::kUsage) throw;
+    fail(Fault::kInput, e.what());
+  }
+  const auto value = [&](std::string_view key) {
+    const auto it = std::ranges::find(assignments, key, &Assignment::key);
+    return it == assignments.end() ? std::string() : it->text;
+  };
+  run.architecture = value("model");
+  run.scheme = value("scheme");
+  std::ranges::replace(run.scheme, '_', '-');
+  run.norm = value("norm");
+  run.data = value("data");
+  // A report is made to be shown, and whoever has the seed has the passport that follows from it.
+  const bool secret = !with_seeds && run.scheme != "none" && value("secret") != "random";
+  for (const Assignment& a : assignments)
+    run.settings.emplace_back(
+        a.key, a.key == "seed" && secret ? "not shown: the passport follows from it" : a.text);
+}
+
+void read_model(const std::string& path, RunRecord& run) {
+  std::vector<std::byte> bytes = read_file(path, kMostModelBytes);
+  run.sha256 = to_hex(sha256(bytes));
+  const SafeTensors file = SafeTensors::parse(path, std::move(bytes));
+  const auto metadata = [&](const char* key) {
+    const auto it = file.metadata().find(key);
+    return it == file.metadata().end() ? std::string() : it->second;
+  };
+  if (!metadata("format").starts_with("passnorm.model/"))
+    fail(Fault::kInput, shown(path), ": not a model of this program");
+  run.architecture = metadata("architecture");
+  run.norm = metadata("norm");
+  const std::string classes = metadata("classes");
+  if (classes.size() < 10 &&
+      std::ranges::all_of(classes, [](char c) { return c >= '0' && c <= '9'; }))
+    run.classes = std::atoll(classes.c_str());
+}
+
+/// The run in a folder, if one is there.
+std::optional<RunRecord> read_run(const std::string& folder, bool with_seeds) {
+  const fs::path path(folder);
+  const fs::path config = path / "config.toml", metrics = path / "metrics.jsonl",
+                 model = path / "model.safetensors", claim = path / "verify.json";
+  if (!is_there(config) && !is_there(metrics) && !is_there(model) && !is_there(claim)) return {};
+  RunRecord run{.folders = {as_text(folder)}};
+  if (is_there(config)) read_settings(config.string(), with_seeds, run);
+  if (is_there(model)) read_model(model.string(), run);
+  if (is_there(metrics)) read_metrics(metrics.string(), run);
+  if (is_there(claim)) {
+    run.claim_document = read_json(claim.string());
+    run.claim = read_claim(JsonField(run.claim_document, claim.string()));
+    for (const SiteBits& s : run.claim->sites) run.sites.emplace_back(s.name, s.total);
+  }
+  return run;
+}
+
+/// The run that an attack was made on; a new one where no folder has it.
+RunRecord& run_of(const AttackRecord& attack, const std::string& folder, ReportData& data) {
+  for (RunRecord& run : data.runs)
+    if (run.sha256 == attack.sha256) return run;
+  for (RunRecord& run : data.runs)  // whose model file is not there, so that this says which it was
+    if (run.sha256.empty() && std::ranges::find(run.folders, folder) != run.folders.end()) {
+      run.sha256 = attack.sha256;
+      return run;
+    }
+  data.runs.push_back({.folders = {folder}, .sha256 = attack.sha256});
+  return data.runs.back();
+}
+
+void join(AttackRecord attack, const std::string& folder, ReportData& data) {
+  RunRecord& run = run_of(attack, folder, data);
+  if (std::ranges::find(run.folders, folder) == run.folders.end()) run.folders.push_back(folder);
+  run.architecture = attack.architecture;
+  run.scheme = attack.scheme;
+  run.norm = attack.norm;
+  run.classes = attack.classes;
+  if (run.data.empty()) run.data = attack.data;
+  if (run.sites.empty()) run.sites = attack.sites;
+  run.attacks.push_back(std::move(attack));
+}
+
+// --- all of it
+
+void name_runs(std::vector<RunRecord>& runs) {
+  const auto all_differ = [&] {
+    std::set<std::string> labels;
+    for (const RunRecord& run : runs)
+      if (run.label.empty() || !labels.insert(run.label).second) return false;
+    return true;
+  };
+  for (RunRecord& run : runs) run.label = run.scheme;
+  if (all_differ()) return;
+  for (RunRecord& run : runs) {
+    const fs::path folder = fs::path(run.folders[0]).lexically_normal();
+    run.label = (folder.has_filename() ? folder : folder.parent_path()).filename().string();
+  }
+  if (all_differ()) return;
+  for (RunRecord& run : runs) run.label = run.folders[0];
+  if (all_differ()) return;
+  for (RunRecord& run : runs) run.label += " " + run.sha256.substr(0, 8);
+}
+
+std::string setting(const AttackRecord& attack, const std::string& name) {
+  for (const auto& [key, value] : attack.settings)
+    if (key == name) return value;
+  return {};
+}
+
+/// Of the same attack several times on one network: the settings that differ, else the seed.
+std::string variant(const AttackRecord& attack, std::span<const AttackRecord* const> others) {
+  std::vector<std::string> parts;
+  for (const auto& [name, value] : attack.settings)
+    for (const AttackRecord* other : others)
+      if (setting(*other, name) != value) {
+        parts.push_back(name + " = " + value);
+        break;
+      }
+  if (parts.empty() && !others.empty()) parts.push_back(concat("seed = ", attack.seed));
+  std::string text;
+  for (const std::string& part : parts) text += (text.empty() ? " (" : ", ") + part;
+  return text.empty() ? text : text + ")";
+}
+
+/// In the order of `passnorm attack all`; chains behind, and what this program does not know.
+void sort_attacks(RunRecord& run) {
+  const auto place = [](const AttackRecord& attack) {
+    const auto known = verify::attacks();
+    const auto it = std::ranges::find(known, attack.name, &verify::Attack::name);
+    return std::pair(attack.chain.size(), it - known.begin());
+  };
+  std::ranges::stable_sort(run.attacks, {}, place);
+}
+
+/// Gives each a title of its own.
+void name_attacks(RunRecord& run) {
+  for (AttackRecord& attack : run.attacks) {
+    std::vector<const AttackRecord*> others;
+    for (const AttackRecord& other : run.attacks)
+      if (&other != &attack && other.name == attack.name && other.chain == attack.chain)
+        others.push_back(&other);
+    for (const std::string& before : attack.chain) attack.title += before + ", then ";
+    attack.title += attack.name + variant(attack, others);
+  }
+}
+
+void name_missing(ReportData& data) {
+  for (const RunRecord& run : data.runs) {
+    const std::string& folder = run.folders[0];
+    const auto missing = [&](bool is, const char* what) {
+      if (is) data.missing.push_back(folder + ": " + what);
+    };
+    missing(run.settings.empty(), "no config.toml: the settings of training are not known.");
+    missing(run.epochs.empty(), "no metrics.jsonl: there are no training curves.");
+    missing(run.sha256.empty(), "no model.safetensors: its SHA-256 is not known.");
+    if (run.scheme == "none") continue;
+    missing(!run.claim,
+            "no verify.json (passnorm verify --json): neither the claim on the untouched network "
+            "nor random passports are shown.");
+    missing(run.attacks.empty(), "no attack-*.json (passnorm attack): no attacks are shown.");
+  }
+}
+
+}  // namespace
+
+std::optional<double> PointRecord::metric(std::string_view name) const {
+  for (const auto& [key, value] : metrics)
+    if (key == name) return value;
+  return {};
+}
+
+std::optional<double> PointRecord::task() const {
+  if (owner.accuracy.released) return owner.accuracy.released;
+  const auto stolen = metric("stolen accuracy");
+  return stolen ? stolen : owner.accuracy.passport;
+}
+
+int64_t RunRecord::bits() const {
+  int64_t sum = 0;
+  for (const auto& [name, bits] : sites) sum += bits;
+  return sum;
+}
+
+std::string RunRecord::network() const {
+  std::string text = architecture.empty() ? "network" : architecture;
+  if (!scheme.empty()) text += ", " + scheme;
+  if (!norm.empty()) text += ", " + norm + " norm";
+  return text;
+}
+
+ReportData read_report(std::span<const std::string> folders, bool with_seeds) {
+  ReportData data;
+  std::set<fs::path> seen;
+  for (const std::string& folder : folders) {
+    std::error_code error;
+    if (!fs::is_directory(folder, error))
+      fail(Fault::kInput, shown(folder), ": not a folder; a run's or one of attacks was expected");
+    if (!seen.insert(fs::canonical(folder, error)).second)
+      fail(Fault::kUsage, shown(folder), ": given twice");
+    if (auto run = read_run(folder, with_seeds))
+      data.runs.push_back(std::move(*run));
+    else if (attack_files(folder).empty())
+      fail(Fault::kInput, shown(folder),
+           ": neither a training run (config.toml, metrics.jsonl, model.safetensors) nor results "
+           "of attacks (attack-*.json)");
+  }
+  for (const std::string& folder : folders)
+    for (const std::string& file : attack_files(folder))
+      join(read_attack(file), as_text(folder), data);
+  if (data.runs.size() > kMostRuns)
+    fail(Fault::kUsage, data.runs.size(), " networks: a report compares at most ", kMostRuns);
+  name_runs(data.runs);
+  for (RunRecord& run : data.runs) {
+    sort_attacks(run);
+    name_attacks(run);
+  }
+  name_missing(data);
+  return data;
+}
+
+}  // namespace passnorm::cli

@@ -1,0 +1,99 @@
+#include "cli/report_parts.hpp"
+
+#include <fmt/format.h>
+
+namespace passnorm::cli {
+namespace {
+
+constexpr size_t kMostCell = 4000;
+
+}  // namespace
+
+std::string percent_text(std::optional<double> share) {
+  return share ? fmt::format("{:.2f}%", 100 * *share) : "-";
+}
+
+std::string log2_text(double log2) { return fmt::format("{:.1f}", log2 == 0 ? 0.0 : log2); }
+
+std::string bits_text(const ClaimRecord& claim) {
+  return fmt::format("{} / {}", claim.matched, claim.total);
+}
+
+std::vector<size_t> shown_rows(size_t n, size_t most) {
+  std::vector<size_t> rows;
+  const size_t shown = std::min(n, most);
+  for (size_t i = 0; i < shown; ++i) rows.push_back(shown < 2 ? 0 : i * (n - 1) / (shown - 1));
+  return rows;
+}
+
+Table cross_table(std::string caption, const std::vector<std::string>& rows,
+                  const std::vector<std::string>& columns,
+                  const std::vector<std::vector<std::string>>& cells) {
+  Table t{.caption = std::move(caption), .head = {""}};
+  const bool turned = columns.size() > rows.size() && columns.size() > 7;
+  const auto& down = turned ? columns : rows;
+  const auto& across = turned ? rows : columns;
+  t.head.insert(t.head.end(), across.begin(), across.end());
+  for (size_t i = 0; i < down.size(); ++i) {
+    t.rows.push_back({down[i]});
+    for (size_t j = 0; j < across.size(); ++j)
+      t.rows.back().push_back(turned ? cells[j][i] : cells[i][j]);
+  }
+  return t;
+}
+
+std::string PageWriter::label(size_t run, const std::string& what) const {
+  if (!several()) return what;
+  return data_.runs[run].label + (what.empty() ? "" : " ") + what;
+}
+
+std::string PageWriter::legend(bool with_forgers) const {
+  using Line = Series::Line;
+  std::string out = "<p class=\"legend\">";
+  if (several())
+    for (size_t i = 0; i < data_.runs.size(); ++i)
+      out += fmt::format("<span>{} {}</span>", swatch(i), html(data_.runs[i].label));
+  const size_t colour = several() ? 6 : 0;
+  out += fmt::format("<span>{} public branch</span><span>{} owner's passport</span>",
+                     swatch(colour, Line::kSolid, several()),
+                     swatch(colour, Line::kDashed, several()));
+  if (with_forgers)
+    out += fmt::format("<span>{} forger</span>", swatch(colour, Line::kDotted, several()));
+  return out + "</p>\n";
+}
+
+std::string PageWriter::svg(const Chart& chart) {
+  return draw(chart, fmt::format("chart{}", ++charts_));
+}
+std::string PageWriter::svg(const Histogram& histogram) {
+  return draw(histogram, fmt::format("chart{}", ++charts_));
+}
+
+std::string PageWriter::figure(const std::string& svgs, const std::string& caption, bool odd) {
+  return fmt::format("<figure{}>\n{}<figcaption><b>Figure {}.</b> {}</figcaption>\n</figure>\n",
+                     odd ? " class=\"odd\"" : "", svgs, ++figures_, caption);
+}
+
+std::string PageWriter::table(const Table& t) {
+  std::string out = fmt::format(
+      "<div class=\"table\"><table{}>\n<caption><b>Table {}.</b> {}</caption>\n<thead><tr>",
+      t.classes.empty() ? "" : " class=\"" + t.classes + "\"", ++tables_, html(t.caption, 1000));
+  const auto left = [&](size_t column) {
+    return column < t.left || (t.last_left && column + 1 == t.head.size());
+  };
+  for (size_t i = 0; i < t.head.size(); ++i)
+    out += fmt::format("<th scope=\"col\"{}>{}</th>", left(i) ? " class=\"left\"" : "",
+                       html(t.head[i]));
+  out += "</tr></thead>\n<tbody>\n";
+  for (const auto& row : t.rows) {
+    out += "<tr>";
+    for (size_t i = 0; i < row.size(); ++i)
+      out += i == 0 ? fmt::format("<th scope=\"row\">{}</th>", html(row[i]))
+                    : fmt::format("<td{}>{}</td>", left(i) ? " class=\"left\"" : "",
+                                  html(row[i], kMostCell));
+    out += "</tr>\n";
+  }
+  return out + "</tbody></table></div>\n";
+}
+
+}  // namespace passnorm::cli

@@ -1,0 +1,83 @@
+// Pieces of the report's page.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cli/chart.hpp"
+#include "cli/report_summary.hpp"
+
+namespace passnorm::cli {
+
+/// A table of plain text. A column is aligned to the left when `left` says so, else to the right.
+struct Table {
+  std::string caption;
+  std::vector<std::string> head;
+  std::vector<std::vector<std::string>> rows;
+  size_t left = 1;  ///< columns from the first on
+  bool last_left = false;
+  std::string classes = {};
+};
+
+/// Rows and columns by name; the longer side becomes the rows.
+Table cross_table(std::string caption, const std::vector<std::string>& rows,
+                  const std::vector<std::string>& columns,
+                  const std::vector<std::vector<std::string>>& cells);
+
+/// What a page counts, and the sections that its files write.
+class PageWriter {
+ public:
+  explicit PageWriter(const ReportData& data) : data_(data), groups_(groups(data)) {}
+
+  std::string page();
+
+ private:
+  // report_page.cpp
+  std::string title() const;
+  std::string networks();
+  std::string training();
+  std::string published();
+  std::string reading() const;
+  std::string settings();
+  std::string missing() const;
+
+  // report_attacks.cpp
+  std::string attacks();
+  std::string at_a_glance();
+  std::string section(const AttackGroup& group);
+  std::string counts(const AttackGroup& group);
+  std::string points_table(const AttackGroup& group);
+  std::string sites_tables(const AttackGroup& group);
+  std::string metrics_tables(const AttackGroup& group);
+  std::string forgers();
+  std::string strangers();
+
+  bool several() const { return data_.runs.size() > 1; }
+  /// The label of a series: the run's where there are several, and what it is.
+  std::string label(size_t run, const std::string& what) const;
+  /// Which colour and line is what.
+  std::string legend(bool forgers) const;
+  std::string svg(const Chart& chart);
+  std::string svg(const Histogram& histogram);
+  /// caption: HTML. odd: of the two columns of panels one is free, and takes the caption.
+  std::string figure(const std::string& svgs, const std::string& caption, bool odd);
+  std::string table(const Table& table);
+
+  const ReportData& data_;
+  std::vector<AttackGroup> groups_;
+  int charts_ = 0, figures_ = 0, tables_ = 0;
+};
+
+/// 81.25% or -
+std::string percent_text(std::optional<double> share);
+/// -256.0
+std::string log2_text(double log2);
+/// 256 / 256
+std::string bits_text(const ClaimRecord& claim);
+/// Which of n rows a table shows when it may have `most`: evenly spread, the first and the last
+/// among them.
+std::vector<size_t> shown_rows(size_t n, size_t most);
+
+inline constexpr size_t kMostRows = 12;
+
+}  // namespace passnorm::cli

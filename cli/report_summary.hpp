@@ -1,0 +1,59 @@
+// What a report concludes from its data: how far each attack gets before the task breaks, who
+// forges best, and which of our numbers stand beside published ones.
+#pragma once
+
+#include "cli/published.hpp"
+#include "cli/report_data.hpp"
+
+namespace passnorm::cli {
+
+/// A thief who loses more accuracy than this has not stolen the network.
+inline constexpr double kTaskStands = 0.05;
+
+/// One attack on one network. Pointers into ReportData.
+struct AttackSummary {
+  size_t run = 0;  ///< of ReportData::runs
+  const AttackRecord* attack = nullptr;
+  std::optional<double> before;  ///< accuracy of the task at the first point
+  /// The last point up to which the task has lost at most kTaskStands; null where accuracy was not
+  /// measured.
+  const PointRecord* stands = nullptr;
+  const PointRecord* last = nullptr;
+  /// The point whose forger's claim is the least likely by chance; null without forgers.
+  const PointRecord* forger = nullptr;
+};
+std::vector<AttackSummary> summaries(const ReportData& data);
+
+/// What the attacked network is worth: its task(), or where the passport branch itself is attacked
+/// (flip) that branch's accuracy.
+std::optional<double> task_accuracy(const AttackRecord& attack, const PointRecord& point);
+
+/// The same attack on several networks, to be drawn in one chart.
+struct AttackGroup {
+  std::string title;
+  std::vector<std::pair<size_t, const AttackRecord*>> items;  ///< run, attack
+};
+/// In the order in which attacks first appear; attacks of one title and axis together.
+std::vector<AttackGroup> groups(const ReportData& data);
+
+/// The strengths of an attack are shares of a whole.
+bool axis_is_share(const AttackRecord& attack);
+/// A point's strength: 30%, 4, bf16.
+std::string x_text(const AttackRecord& attack, const PointRecord& point);
+/// The same where no heading says what it is: epoch 4.
+std::string place_text(const AttackRecord& attack, const PointRecord& point);
+/// What that is.
+std::string axis_text(const AttackRecord& attack);
+
+struct OurFigure {
+  size_t run = 0;
+  double value = 0;           ///< a share; of kStrangersDrop a difference of shares
+  bool same_setting = false;  ///< the published network and data set
+};
+/// Of the runs that have what stands beside the figure.
+std::vector<OurFigure> ours(const PublishedFigure& figure, const ReportData& data);
+
+/// Keys trained towards flipped bits, as the published curves have them.
+bool is_flipped_forgery(const AttackRecord& attack);
+
+}  // namespace passnorm::cli
