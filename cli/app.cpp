@@ -26,6 +26,10 @@ void Machine::add_to(OptionTable& options) {
             [](const std::string& name) { device_of(name); })
       .changes_nothing();
   options.integer("threads", threads, "CPU threads; 0 = all cores", 0, 4096).changes_nothing();
+  options
+      .integer("engines", engines,
+               "GPU: cuDNN's engines timed for a convolution; 1 = its first, none timed", 1, 64)
+      .changes_nothing();
 }
 
 void Machine::add_to(CLI::App& command) {
@@ -35,7 +39,8 @@ void Machine::add_to(CLI::App& command) {
 }
 
 std::shared_ptr<Stream> Machine::stream() const {
-  return make_stream(device_of(device).value_or(Device::best()), threads);
+  return make_stream(device_of(device).value_or(Device::best()),
+                     StreamOptions{.threads = threads, .engines = engines});
 }
 
 std::string Machine::describe(const Stream& stream) const {
@@ -45,7 +50,9 @@ std::string Machine::describe(const Stream& stream) const {
     return fmt::format("{}, {}", used.name(), report.gpus.at(static_cast<size_t>(used.index)).name);
   const int count = static_cast<const CpuStream&>(stream).threads();
   std::string text = fmt::format("cpu, {} thread{}", count, count == 1 ? "" : "s");
-  if (device == "auto" && !report.runtime.empty()) text += fmt::format(" ({})", report.why_none);
+  if (device == "auto" && !report.runtime.empty())
+    text +=
+        fmt::format(" ({})", report.emulated ? "the emulated GPU is for tests" : report.why_not(0));
   return text;
 }
 

@@ -37,10 +37,11 @@ void add_doctor(CLI::App& app, Action& action);
 
 class OptionTable;
 
-/// --device and --threads.
+/// --device, --threads and --engines.
 struct Machine {
   std::string device = "auto";
   int threads = 0;
+  int engines = StreamOptions{}.engines;
   void add_to(OptionTable& options);
   void add_to(CLI::App& command);
   /// Error(kMachine) for a GPU that is not there; auto falls back to the CPU.

@@ -190,7 +190,7 @@ void try_step(Device device, DType precision) {
 Finding training() {
   Finding f{.name = "training"};
   std::vector<Device> devices{Device::cpu()};
-  if (!gpu_report().gpus.empty()) devices.push_back(Device::cuda());
+  if (const auto gpu = gpu_report().first()) devices.push_back(Device::cuda(*gpu));
   for (const Device device : devices) {
     Json& data = f.data[device.name()];
     std::string ran;
@@ -309,11 +309,16 @@ Finding gpu() {
     gpus.push_back({{"name", printable(g.name)},
                     {"compute_capability", fmt::format("{}.{}", g.compute_major, g.compute_minor)},
                     {"multiprocessors", g.multiprocessors},
-                    {"memory", g.memory_bytes}});
+                    {"memory", g.memory_bytes},
+                    {"usable", report.why_not(static_cast<int>(i)).empty()}});
   }
   f.data = {{"build", build}, {"driver", driver}, {"runtime", report.runtime}, {"gpus", gpus}};
   if (!report.gpus.empty()) {
     f.value += report.runtime;
+    if (!report.first()) {
+      f.level = Level::kNote;
+      f.advice = "the CPU computes: " + report.why_not(0);
+    }
   } else if (build) {
     f.value = fmt::format("none, so the CPU computes: {} ({})", report.why_none, report.runtime);
     f.level = driver ? Level::kNote : Level::kOk;
@@ -334,7 +339,7 @@ Finding gpu() {
 Finding gpu_library_files() {
   Finding f{.name = "GPU libs"};
   Json data = Json::array();
-  const bool needed = !gpu_report().gpus.empty();
+  const bool needed = gpu_report().first().has_value();
   for (const GpuLibrary& library : gpu_libraries()) {
     const bool found = library.problem.empty();
     f.value += fmt::format("{}{}", f.value.empty() ? "" : ", ", library.name);

@@ -26,7 +26,7 @@ namespace {
 /// Without a GPU the tests of the program are skipped.
 class NeedsGpu final : public testing::Environment {
   void SetUp() override {
-    if (const GpuReport report = gpu_report(); report.gpus.empty()) GTEST_SKIP() << report.why_none;
+    if (const GpuReport report = gpu_report(); !report.first()) GTEST_SKIP() << report.why_not(0);
   }
 };
 [[maybe_unused]] const testing::Environment* const needs_gpu =
