@@ -32,12 +32,12 @@ std::string branch(const Claim& claim, bool passport) {
 
 std::string bits(const Claim& claim) { return fmt::format("{}/{}", claim.matched, claim.total); }
 
-/// "name value, name value"; counts of a histogram are left to the document.
+/// "name value; name value"; counts of a histogram are left to the document.
 std::string metrics_text(const AttackPoint& p) {
   std::string out;
   for (const auto& [name, value] : p.metrics)
     if (!name.ends_with("%"))
-      out += fmt::format("{}{} {:.6g}", out.empty() ? "" : ", ", name, value);
+      out += fmt::format("{}{} {:.6g}", out.empty() ? "" : "; ", name, value);
   return out;
 }
 
@@ -79,20 +79,24 @@ Json attack_json(const AttackCall& c, const verify::AttackResult& result) {
 std::string attack_text(const AttackCall& c, const verify::AttackResult& result) {
   bool forged = false;
   for (const AttackPoint& p : result.points) forged |= p.forger.has_value();
+  // Without blanks at the end.
   std::string out = fmt::format("{}: {}\n", c.name(), c.attack.description);
-  out += fmt::format("{:>10}  {:>8}  {:>8}  {:>11}  {:>8}  {:<13}", "x", "public", "passport",
-                     "bits", "log2 p", "verdict");
-  if (forged) out += fmt::format("  {:>11}  {:>8}  {}", "forged bits", "accuracy", "verdict");
-  out += "\n";
-  for (const AttackPoint& p : result.points) {
-    out += fmt::format("{:>10.6g}  {:>8}  {:>8}  {:>11}  {:>8.1f}  {:<13}", p.x,
-                       branch(p.owner, false), branch(p.owner, true), bits(p.owner), p.owner.log2_p,
-                       verify::name_of(p.owner.verdict));
-    if (p.forger)
-      out += fmt::format("  {:>11}  {:>8}  {}", bits(*p.forger), branch(*p.forger, true),
-                         verify::name_of(p.forger->verdict));
-    out += "\n";
-  }
+  const auto line = [&](const std::string& owner, const std::string& verdict,
+                        const std::string& forger) {
+    out += owner + (forger.empty() ? verdict : fmt::format("{:<13}  {}", verdict, forger)) + "\n";
+  };
+  line(fmt::format("{:>10}  {:>8}  {:>8}  {:>11}  {:>8}  ", "x", "public", "passport", "bits",
+                   "log2 p"),
+       "verdict",
+       forged ? fmt::format("{:>11}  {:>8}  {}", "forged bits", "accuracy", "verdict") : "");
+  for (const AttackPoint& p : result.points)
+    line(fmt::format("{:>10.6g}  {:>8}  {:>8}  {:>11}  {:>8.1f}  ", p.x, branch(p.owner, false),
+                     branch(p.owner, true), bits(p.owner),
+                     p.owner.log2_p > -0.05 ? 0 : p.owner.log2_p),  // no -0.0
+         std::string(verify::name_of(p.owner.verdict)),
+         p.forger ? fmt::format("{:>11}  {:>8}  {}", bits(*p.forger), branch(*p.forger, true),
+                                verify::name_of(p.forger->verdict))
+                  : "");
   out += fmt::format("x: {}\n", result.axis);
   for (const AttackPoint& p : result.points) {
     if (const std::string metrics = metrics_text(p); !metrics.empty())

@@ -118,6 +118,8 @@ TEST(AttackCommand, SpeaksInATable) {
   EXPECT_CONTAINS(f.out, "forged bits");
   EXPECT_CONTAINS(f.out, "x: share of channels rewritten");
   EXPECT_CONTAINS(f.out, "change of logits");
+  EXPECT_EQ(f.out.find(" \n"), std::string::npos) << f.out;
+  EXPECT_EQ(f.out.find("-0.0 "), std::string::npos) << f.out;
 }
 
 TEST(AttackCommand, AttacksFollowOneAnother) {

@@ -180,7 +180,7 @@ AttackResult run(const AttackInput& input, const AttackSettings& settings) {
                               {.limit = images, .lanes = Lanes::only(Branch::kPassport)})
                   .passport_accuracy;
     };
-    point.metrics.emplace_back("accuracy of the best match of owner's bits",
+    point.metrics.emplace_back("accuracy, best match of owner's bits",
                                accuracy(best_of(matches.owner)));
     double sum = 0, best = 0;
     for (int64_t i = 0; i < sample; ++i) {
@@ -190,8 +190,8 @@ AttackResult run(const AttackInput& input, const AttackSettings& settings) {
       best = std::max(best, a);
     }
     if (sample > 0) {
-      point.metrics.emplace_back("mean accuracy", sum / static_cast<double>(sample));
-      point.metrics.emplace_back("best accuracy", best);
+      point.metrics.emplace_back("accuracy, mean of sample", sum / static_cast<double>(sample));
+      point.metrics.emplace_back("accuracy, best of sample", best);
     }
   }
   result.points.push_back(std::move(point));
