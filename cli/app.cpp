@@ -94,9 +94,9 @@ ModelArgument::Opened ModelArgument::open(std::shared_ptr<Stream> stream) const 
   return opened;
 }
 
-train::ImageSet test_set(const std::string& spec, int64_t limit, const Model& model,
-                         const models::InputNormalisation& normalisation) {
-  train::ImageSet set = train::load(train::parse_data_spec(spec), train::Split::kTest, limit);
+train::Dataset test_set(const std::string& spec, int64_t limit, const Model& model,
+                        const models::InputNormalisation& normalisation) {
+  train::Dataset set = train::load(train::parse_data_spec(spec), train::Split::kTest, limit);
   train::check_fits(set, model);
   train::normalise_as(set, normalisation);
   return set;
@@ -142,8 +142,8 @@ int run(int argc, char** argv) {
     for (size_t i = before; i < commands.size(); ++i) commands[i]->group(group);
   };
   under("Start here", {add_demo, add_doctor});
-  under("Networks", {add_train, add_eval, add_export, add_inspect});
-  under("Ownership", {add_verify});
+  under("Networks", {add_data, add_train, add_eval, add_export, add_inspect});
+  under("Ownership", {add_verify, add_attack, add_report});
 #ifdef PASSNORM_BENCH
   under("Measuring", {add_bench});
 #endif

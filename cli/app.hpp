@@ -27,10 +27,13 @@ using Action = std::function<int()>;
 void add_train(CLI::App& app, Action& action);
 void add_eval(CLI::App& app, Action& action);
 void add_verify(CLI::App& app, Action& action);
+void add_attack(CLI::App& app, Action& action);
+void add_report(CLI::App& app, Action& action);
 void add_demo(CLI::App& app, Action& action);
 void add_bench(CLI::App& app, Action& action);
 void add_export(CLI::App& app, Action& action);
 void add_inspect(CLI::App& app, Action& action);
+void add_data(CLI::App& app, Action& action);
 void add_doctor(CLI::App& app, Action& action);
 
 // --- shared by the commands
@@ -70,9 +73,14 @@ struct ModelArgument {
 /// The model file of a run directory, or the path itself.
 std::string model_file(const std::string& path);
 
+/// The data sets that --data names, for help texts.
+inline constexpr const char* kDataForms =
+    "cifar10:DIR | cifar100:DIR | synthetic[:N=COUNT], of images; modelnet:DIR[:points=COUNT] | "
+    "synthetic3d[:N=COUNT][:points=COUNT], of point clouds";
+
 /// The test split of SPEC, normalised as the model expects.
-train::ImageSet test_set(const std::string& spec, int64_t limit, const Model& model,
-                         const models::InputNormalisation& normalisation);
+train::Dataset test_set(const std::string& spec, int64_t limit, const Model& model,
+                        const models::InputNormalisation& normalisation);
 
 /// --json documents go to stdout, alone.
 void print_json(const Json& json);

@@ -85,7 +85,7 @@ int run(const Options& o) {
              "log2 p", "passport branch", "verdict");
   for (size_t i = 0; i < claimants.size(); ++i) {
     Claimant& c = claimants[i];
-    train::ImageSet test = r.test;
+    train::Dataset test = r.test;
     c.claim = verify::examine(model, passports[i], {.data = &test, .null_passports = 0});
     as_expected &= c.claim.verdict == c.expected;
     fmt::print("  {:<18} {:<7} {:<26} {:>9} {:>8.1f}  {:>15}  {}\n", c.who, c.key, c.bits,

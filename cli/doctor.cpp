@@ -176,9 +176,9 @@ Finding vectors() {
 /// One training step of the smallest network.
 void try_step(Device device, DType precision) {
   const auto model = models::make("tiny", {}, device);
-  const train::ImageSet set =
+  const train::Dataset set =
       train::synthetic(train::SyntheticOptions::of_size(8), train::Split::kTrain);
-  const train::DeviceImages images(model->stream(), set);
+  const train::DeviceDataset images(model->stream(), set);
   const std::vector<int64_t> index = {0, 1, 2, 3, 4, 5, 6, 7};
   const train::Batch batch = images.batch(index, precision);
   const auto r =

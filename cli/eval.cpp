@@ -18,7 +18,7 @@ struct Options {
 int run(const Options& o) {
   const auto opened = o.model.open(o.machine.stream());
   Model& model = *opened.loaded.model;
-  const train::ImageSet data = test_set(o.data, o.limit_test, model, opened.loaded.normalisation);
+  const train::Dataset data = test_set(o.data, o.limit_test, model, opened.loaded.normalisation);
   std::optional<OpenPassport> passport;
   if (opened.passport) passport = model.open(*opened.passport);
   const train::Evaluation e =
@@ -27,18 +27,21 @@ int run(const Options& o) {
     const auto value = [](const std::optional<double>& v) { return v ? Json(*v) : Json(nullptr); };
     print_json({{"accuracy", accuracy_json(e)},
                 {"loss", {{"public", value(e.public_loss)}, {"passport", value(e.passport_loss)}}},
+                {"class_accuracy",
+                 {{"public", value(e.public_class_accuracy)},
+                  {"passport", value(e.passport_class_accuracy)}}},
                 {"images", e.images},
                 {"model", model.architecture().name}});
     return kYes;
   }
   const auto row = [&](const char* branch, const std::optional<double>& accuracy,
-                       const std::optional<double>& loss) {
+                       const std::optional<double>& of_classes, const std::optional<double>& loss) {
     if (accuracy)
-      fmt::print("{:<9} accuracy {}   loss {:.4f}   on {} images\n", branch, percent(accuracy),
-                 *loss, e.images);
+      fmt::print("{:<9} accuracy {}   mean of classes {}   loss {:.4f}   on {} {}\n", branch,
+                 percent(accuracy), percent(of_classes), *loss, e.images, data.noun());
   };
-  row("public", e.public_accuracy, e.public_loss);
-  row("passport", e.passport_accuracy, e.passport_loss);
+  row("public", e.public_accuracy, e.public_class_accuracy, e.public_loss);
+  row("passport", e.passport_accuracy, e.passport_class_accuracy, e.passport_loss);
   return kYes;
 }
 
@@ -49,10 +52,9 @@ void add_eval(CLI::App& app, Action& action) {
   auto o = std::make_shared<Options>();
   o->model.add_to(*command, false);
   OptionTable options(*command);
-  options.text("data", o->data, "cifar10:DIR | cifar100:DIR | synthetic[:N=COUNT]", "SPEC")
-      .required();
-  options.integer("limit-test", o->limit_test, "only the first N test images; 0 = all", 0, kMany);
-  options.integer("batch", o->batch, "images at a time", 1, 65536);
+  options.text("data", o->data, kDataForms, "SPEC").required();
+  options.integer("limit-test", o->limit_test, "only the first N for tests; 0 = all", 0, kMany);
+  options.integer("batch", o->batch, "images or clouds at a time", 1, 65536);
   options.call_flag("json", o->json, "one JSON document on stdout");
   o->machine.add_to(*command);
   command->footer(

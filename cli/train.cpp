@@ -32,15 +32,17 @@ int run(const TrainOptions& o) {
   if (o.keep == "best")
     fmt::print("epoch     {}, the best of {}\n", r.last.train.epoch + 1, o.fit.epochs);
   if (test && test->public_accuracy)
-    fmt::print("public    {} of {} test images\n", percent(test->public_accuracy), test->images);
+    fmt::print("public    {} of {} test {}\n", percent(test->public_accuracy), test->images,
+               r.test.noun());
   if (test && test->passport_accuracy)
     fmt::print("passport  {}, {} of {} bits\n", percent(test->passport_accuracy),
                percent(r.last.train.bits), r.passport->bit_count());
   if (const auto& t = r.last.triggers)
-    fmt::print("triggers  public {}, passport {} of {} trigger images\n",
-               percent(t->public_accuracy), percent(t->passport_accuracy), t->images);
+    fmt::print("triggers  public {}, passport {} of {} triggers\n", percent(t->public_accuracy),
+               percent(t->passport_accuracy), t->images);
   if (r.seconds > 0)
-    fmt::print("time      {:.0f} s, {:.0f} images/s\n", r.seconds, r.last.train.images_per_second);
+    fmt::print("time      {:.0f} s, {:.0f} {}/s\n", r.seconds, r.last.train.images_per_second,
+               r.test.noun());
   return kYes;
 }
 
@@ -49,19 +51,19 @@ int run(const TrainOptions& o) {
 void add_train_options(OptionTable& options, TrainOptions& o) {
   using Reach = Setting::Reach;
   options.group("Network and data");
-  options.text("model", o.model, "alexnet | resnet9 | resnet18 | tiny", "NAME",
+  options.text("model", o.model,
+               "alexnet | resnet9 | resnet18 | tiny, of images; pointnet, of clouds", "NAME",
                [](const std::string& name) { models::architecture(name); });
   // PASSNORM_DATA is the tests' folder of data sets, no option's variable.
   options
-      .text("data", o.data, "cifar10:DIR | cifar100:DIR | synthetic[:N=COUNT] (required)", "SPEC",
+      .text("data", o.data, (std::string(kDataForms) + " (required)").c_str(), "SPEC",
             [](const std::string& spec) { train::parse_data_spec(spec); })
       .only(Reach::kFile)
       .changes_nothing();  // where it lies; what it holds is checked
   options.choice("normalise", o.normalise, {"data", "imagenet"},
-                 "constants of the input: the data set's (PAN) or imagenet's (DeepIPR)");
-  options.integer("limit-train", o.limit_train, "only the first N training images; 0 = all", 0,
-                  kMany);
-  options.integer("limit-test", o.limit_test, "only the first N test images; 0 = all", 0, kMany);
+                 "constants of images: the data set's (PAN) or imagenet's (DeepIPR)");
+  options.integer("limit-train", o.limit_train, "only the first N for training; 0 = all", 0, kMany);
+  options.integer("limit-test", o.limit_test, "only the first N for tests; 0 = all", 0, kMany);
   options.text("norm", o.norm, "batch | group | instance | layer", "NAME",
                [](const std::string& name) { norm_kind(name); });
   options.flag("residual-relu", o.residual_relu,
@@ -98,19 +100,22 @@ void add_train_options(OptionTable& options, TrainOptions& o) {
                     "--passphrase-file");
   options
       .text("triggers", o.triggers,
-            "folder of trigger images, with manifest.json or labels-cifar.txt (deepipr-v3)", "DIR")
+            "folder of triggers, images or .npy clouds, with manifest.json or labels-cifar.txt "
+            "(deepipr-v3); or SPEC#COUNT: of another data set, with labels of this one",
+            "DIR|SPEC#N")
       .changes_nothing();
-  options.integer("triggers-per-batch", o.fit.triggers_per_batch, "trigger images in every step", 1,
+  options.integer("triggers-per-batch", o.fit.triggers_per_batch, "triggers in every step", 1,
                   65536);
 
   options.group("Training");
   options.integer("epochs", o.fit.epochs, "passes over the data", 1, kMany);
-  options.integer("batch", o.fit.batch, "images in a step", 1, kMany);
+  options.integer("batch", o.fit.batch, "images or clouds in a step", 1, kMany);
   options.choice("optimizer", o.optimizer, {"sgd", "adam"}, "sgd | adam");
   options.number("lr", o.fit.optimizer.lr, "learning rate", 0, 1'000'000);
   options.text("schedule", o.schedule,
                "of the rate: constant | multistep:E,E,.. (a tenth from each epoch E) | step:N:F "
-               "(times F every N epochs) | cosine | onecycle; warmup:N+ before any of them: N "
+               "(times F every N epochs; step:N:F:S, S of them sooner) | cosine | onecycle; "
+               "warmup:N+ before any of them: N "
                "epochs from 0",
                "NAME", [](const std::string& text) { train::Schedule::parse(text); });
   options.number("momentum", o.fit.optimizer.momentum, "of SGD", 0, 1);
@@ -128,6 +133,8 @@ void add_train_options(OptionTable& options, TrainOptions& o) {
   options.integer("crop-pad", o.fit.crop_pad, "augmentation: random crop of the image padded by N",
                   0, 4096);
   options.flag("flip", o.fit.flip, "augmentation: horizontal flip [on]");
+  options.flag("augment-points", o.fit.augment_points,
+               "augmentation of clouds: points dropped, scaled, shifted [on]");
   options.integer("seed", o.seed,
                   "repeats a run to the byte; without it everything is drawn afresh", 0,
                   std::numeric_limits<int64_t>::max());
@@ -178,6 +185,9 @@ void add_train(CLI::App& app, Action& action) {
       "Examples:\n"
       "  passnorm train --model tiny --data synthetic --signature '(c) Alice 2026' --epochs 5 "
       "--schedule onecycle --lr 0.1 --out runs/a\n"
+      "  passnorm train --model pointnet --data modelnet:DIR --epochs 200 --batch 16 --optimizer "
+      "adam --lr 0.001 --weight-decay 0.0001 --schedule step:20:0.7:1 --out runs/p   (as in PAN's "
+      "paper)\n"
       "  passnorm train --config runs/a/config.toml --seed 2 --out runs/b\n"
       "  passnorm train --resume --out runs/a\n"
       "  passnorm train --config runs/a/config.toml --dry-run --out runs/c");

@@ -35,8 +35,8 @@ TrainOptions train_options_of(std::string_view name, std::string_view text);
 
 /// Data, and the network with its initial weights.
 struct TrainingSetup {
-  train::ImageSet data, test;
-  std::optional<train::ImageSet> triggers;
+  train::Dataset data, test;
+  std::optional<train::Dataset> triggers;
   std::unique_ptr<Model> model;
 };
 
@@ -47,7 +47,7 @@ TrainingSetup set_up(TrainOptions& options);
 struct TrainedRun {
   std::unique_ptr<Model> model;
   std::optional<Passport> passport;  ///< without for scheme none
-  train::ImageSet test;
+  train::Dataset test;
   train::EpochReport last;  ///< of the epoch whose weights the model has
   double seconds = 0;       ///< training, without evaluation
 };

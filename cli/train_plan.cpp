@@ -28,27 +28,17 @@ std::string origin(const Setting& s) {
 
 double mib(size_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
 
-/// The first n images, again and again when there are fewer.
-train::ImageSet first_images(const train::ImageSet& set, int64_t n) {
-  train::ImageSet out{.n = n,
-                      .channels = set.channels,
-                      .h = set.h,
-                      .w = set.w,
-                      .classes = set.classes,
-                      .mean = set.mean,
-                      .stddev = set.stddev};
-  for (int64_t i = 0; i < n; ++i) {
-    const auto image = set.image(i % set.n);
-    out.images.insert(out.images.end(), image.begin(), image.end());
-    out.labels.push_back(set.labels[static_cast<size_t>(i % set.n)]);
-  }
-  return out;
+/// The first n images or clouds, again and again when there are fewer.
+train::Dataset first_of(const train::Dataset& set, int64_t n) {
+  std::vector<int64_t> index(static_cast<size_t>(n));
+  for (int64_t i = 0; i < n; ++i) index[static_cast<size_t>(i)] = i % set.n;
+  return set.select(index);
 }
 
 /// Bytes, by what they hold.
 struct Memory {
   size_t weights = 0, gradients = 0, optimizer = 0;
-  size_t data = 0;         ///< all images, as they are loaded and on the device
+  size_t data = 0;         ///< all of it, as they are loaded and on the device
   size_t activations = 0;  ///< and workspace: the rest of the peak of a few steps and an evaluation
   size_t total() const { return weights + gradients + optimizer + data + activations; }
 };
@@ -64,10 +54,10 @@ Trial try_steps(TrainingSetup& setup, const TrainOptions& o) {
   std::optional<Passport> passport;
   if (model.has_branch(Branch::kPassport))
     passport = Passport::random(model.sites(), Secret32::random(), Signature::random());
-  const train::ImageSet images = first_images(setup.data, kSteps * o.fit.batch);
-  const train::ImageSet test =
-      first_images(setup.test, std::min(setup.test.n, train::EvaluateOptions().batch));
-  const train::ImageSet* const triggers = setup.triggers ? &*setup.triggers : nullptr;
+  const train::Dataset images = first_of(setup.data, kSteps * o.fit.batch);
+  const train::Dataset test =
+      first_of(setup.test, std::min(setup.test.n, train::EvaluateOptions().batch));
+  const train::Dataset* const triggers = setup.triggers ? &*setup.triggers : nullptr;
   train::FitOptions fit = o.fit;
   fit.epochs = 1;
   fit.progress_seconds = 0;
@@ -85,10 +75,9 @@ Trial try_steps(TrainingSetup& setup, const TrainOptions& o) {
   Memory& m = trial.memory;
   m.weights = m.gradients = static_cast<size_t>(model.parameters().count()) * sizeof(float);
   m.optimizer = m.weights * (o.optimizer == "adam" ? 2 : 1);
-  const size_t trigger_bytes = triggers ? triggers->images.size() : 0;
-  m.data = 2 * (setup.data.images.size() + setup.test.images.size() + trigger_bytes);
-  const size_t known =
-      2 * m.weights + m.optimizer + images.images.size() + test.images.size() + trigger_bytes;
+  const size_t trigger_bytes = triggers ? triggers->bytes() : 0;
+  m.data = 2 * (setup.data.bytes() + setup.test.bytes() + trigger_bytes);
+  const size_t known = 2 * m.weights + m.optimizer + images.bytes() + test.bytes() + trigger_bytes;
   const size_t peak = model.stream().memory()->peak_bytes();
   m.activations = peak - std::min(peak, known);
   return trial;
@@ -154,12 +143,12 @@ void describe_training(TrainOptions& o, const OptionTable& table) {
              model.possible_sites().size());
   for (const Site& site : model.sites())
     fmt::print("            {:<24} {:>5} bits\n", site.name, site.channels());
-  fmt::print("data      {} training, {} test images of {} classes", setup.data.n, setup.test.n,
-             setup.data.classes);
+  fmt::print("data      {} training, {} test {} of {} classes", setup.data.n, setup.test.n,
+             setup.data.noun(), setup.data.classes);
   fmt::print("{}\n", setup.triggers ? fmt::format(", {} triggers", setup.triggers->n) : "");
   fmt::print("steps     {} an epoch, {} in all\n", steps, steps * o.fit.epochs);
   fmt::print(
-      "memory    {:.0f} MiB on {}: weights {:.1f}, gradients {:.1f}, optimiser {:.1f}, images "
+      "memory    {:.0f} MiB on {}: weights {:.1f}, gradients {:.1f}, optimiser {:.1f}, data "
       "{:.1f},\n"
       "          activations and workspace {:.1f} (peak of {} steps and an evaluation, run)\n",
       mib(m.total()), model.stream().device().name(), mib(m.weights), mib(m.gradients),

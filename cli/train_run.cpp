@@ -24,7 +24,7 @@ std::string settings_text(TrainOptions o, bool of_results) {
   return of_results ? options.toml_of_results() : options.toml();
 }
 
-Passport make_passport(const TrainOptions& o, const Model& model, const train::ImageSet& test) {
+Passport make_passport(const TrainOptions& o, const Model& model, const train::Dataset& test) {
   const Signature signature = o.signature_ascii.empty() ? Signature::from_text(o.signature)
                                                         : Signature::from_ascii(o.signature_ascii);
   const Secret32 secret = o.secret == "seed"
@@ -33,7 +33,7 @@ Passport make_passport(const TrainOptions& o, const Model& model, const train::I
   if (o.passport == "random") return Passport::random(model.sites(), secret, signature);
   const std::shared_ptr<Stream> stream = model.shared_stream();
   auto pretrained = models::load_released(model_file(o.pretrained), nullptr, stream);
-  train::ImageSet images = test;
+  train::Dataset images = test;
   train::normalise_as(images, pretrained.normalisation);
   return models::propagate_keys(
       *pretrained.model, model.sites(),
@@ -93,22 +93,26 @@ TrainingSetup set_up(TrainOptions& o) {
   TrainingSetup s;
   s.data = train::load(spec, train::Split::kTrain, o.limit_train);
   s.test = train::load(spec, train::Split::kTest, o.limit_test);
-  for (train::ImageSet* set : {&s.data, &s.test}) train::choose_normalisation(*set, o.normalise);
+  if (const bool clouds = models::architecture(o.model).of_points(); clouds != s.data.is_cloud())
+    fail(Fault::kUsage, "--model ", o.model, " takes ", clouds ? "point clouds" : "images",
+         ", --data ", quote(o.data), " has ", s.data.form(),
+         clouds ? "" : "; --model pointnet takes clouds");
+  for (train::Dataset* set : {&s.data, &s.test}) train::choose_normalisation(*set, o.normalise);
   if (!o.triggers.empty()) s.triggers = train::trigger_set(o.triggers, s.data);
   // What fit would find too late: the run's folder and passport are written before it begins.
   if (o.fit.batch > s.data.n)
-    fail(Fault::kUsage, "--batch ", o.fit.batch, " is larger than the ", s.data.n,
-         " training images");
+    fail(Fault::kUsage, "--batch ", o.fit.batch, " is larger than the ", s.data.n, " training ",
+         s.data.noun());
   if (s.triggers && o.fit.triggers_per_batch > s.triggers->n)
     fail(Fault::kUsage, "--triggers-per-batch ", o.fit.triggers_per_batch,
          " is larger than the set of ", s.triggers->n, " triggers");
-  s.model = models::make(o.model,
-                         {.classes = s.data.classes,
-                          .norm = norm_kind(o.norm),
-                          .plan = PassportPlan::of(o.scheme, o.sites),
-                          .residual_relu = o.residual_relu,
-                          .seed = *o.seed},
-                         o.machine.stream());
+  ModelOptions options{.classes = s.data.classes,
+                       .norm = norm_kind(o.norm),
+                       .plan = PassportPlan::of(o.scheme, o.sites),
+                       .residual_relu = o.residual_relu,
+                       .seed = *o.seed};
+  if (s.data.is_cloud()) options.points = s.data.w;
+  s.model = models::make(o.model, options, o.machine.stream());
   return s;
 }
 

@@ -13,13 +13,14 @@ std::string text(float v) {
   return {out, std::to_chars(out, out + sizeof out, v).ptr};
 }
 
-std::string hash_text(const ImageSet* set) {
+std::string hash_text(const Dataset* set) {
   if (!set) return "none";
   const auto bytes = [](const auto& v) { return std::as_bytes(std::span(v)); };
-  const Hash256 h = hash256("passnorm images v1",
+  const Hash256 h = hash256(set->is_cloud() ? "passnorm clouds v1" : "passnorm images v1",
                             {static_cast<uint64_t>(set->n), static_cast<uint64_t>(set->channels),
                              static_cast<uint64_t>(set->h), static_cast<uint64_t>(set->w),
-                             static_cast<uint64_t>(set->classes), bytes(set->images),
+                             static_cast<uint64_t>(set->classes),
+                             set->is_cloud() ? bytes(set->points) : bytes(set->images),
                              bytes(set->labels), bytes(set->mean), bytes(set->stddev)});
   return to_hex(h).substr(0, 16);
 }
@@ -42,7 +43,12 @@ std::string describe(const Model& model) {
     h.add(p.spec.name).add(concat(p.spec.shape));
   for (const Buffer& b : model.parameters().buffers()) h.add(b.spec.name).add(concat(b.spec.shape));
   return concat(model.architecture().name, " ", name_of(o.norm), " ", o.plan.scheme->name,
-                o.residual_relu ? " residual-relu " : " ", to_hex(h.finish()).substr(0, 16));
+                o.residual_relu ? " residual-relu " : " ",
+                model.architecture().of_points()
+                    ? concat("dropout ", text(o.dropout), " orthogonality ",
+                             static_cast<int>(o.orthogonality), " ")
+                    : "",
+                to_hex(h.finish()).substr(0, 16));
 }
 
 }  // namespace
@@ -53,9 +59,9 @@ Metadata fingerprint(const Model& model, const Passport* passport, const FitData
   const bool adam = p.kind == OptimizerOptions::Kind::kAdam;
   return {{"model", describe(model)},
           {"passport", hash_text(passport)},
-          {"training images", hash_text(&data.train)},
-          {"test images", hash_text(data.test)},
-          {"trigger images", hash_text(data.triggers)},
+          {"training data", hash_text(&data.train)},
+          {"test data", hash_text(data.test)},
+          {"triggers", hash_text(data.triggers)},
           {"triggers-per-batch", data.triggers ? concat(o.triggers_per_batch) : "0"},
           {"epochs", concat(o.epochs)},
           {"batch", concat(o.batch)},
@@ -73,6 +79,7 @@ Metadata fingerprint(const Model& model, const Passport* passport, const FitData
           {"clip-norm", text(o.clip_norm)},
           {"crop-pad", concat(o.crop_pad)},
           {"flip", o.flip ? "yes" : "no"},
+          {"augment-points", o.augment_points ? "yes" : "no"},
           {"seed", concat(o.seed)},
           {"keep", o.keep_best ? "best" : "last"},
           {"settings", o.checkpoint.fingerprint}};

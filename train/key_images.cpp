@@ -6,12 +6,12 @@
 
 namespace passnorm::train {
 
-models::KeyImages key_images(Stream& stream, const ImageSet& set, int64_t count,
+models::KeyImages key_images(Stream& stream, const Dataset& set, int64_t count,
                              const Secret32& secret) {
   if (set.n < count)
     fail(Fault::kUsage, "a passport of ", count, " images needs a set of at least as many, not ",
          set.n);
-  const DeviceImages images(stream, set);
+  const DeviceDataset images(stream, set);
   const auto pick = [&](const char* role) {
     std::vector<int64_t> index(static_cast<size_t>(set.n));
     std::iota(index.begin(), index.end(), 0);

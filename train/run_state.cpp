@@ -58,7 +58,8 @@ void transfer(Archive& a, std::optional<Evaluation>& v) {
   bool has = v.has_value();
   Evaluation e = v.value_or(Evaluation{});
   a(has), a(e.images);
-  for (auto* x : {&e.public_accuracy, &e.passport_accuracy, &e.public_loss, &e.passport_loss})
+  for (auto* x : {&e.public_accuracy, &e.passport_accuracy, &e.public_loss, &e.passport_loss,
+                  &e.public_class_accuracy, &e.passport_class_accuracy})
     transfer(a, *x);
   v = has ? std::optional(e) : std::nullopt;
 }

@@ -34,7 +34,8 @@ Schedule Schedule::parse(std::string_view text) {
   const auto refuse = [&] {
     fail(Fault::kUsage, "schedule ", quote(text),
          ": expected constant, multistep:E,E.. (rising epochs), step:N:F (factor F in 0..1 every N "
-         "epochs), cosine or onecycle, each also behind warmup:N+ (epochs)");
+         "epochs; step:N:F:S, S of them sooner), cosine or onecycle, each also behind warmup:N+ "
+         "(epochs)");
   };
   Schedule schedule;
   schedule.text_ = text;
@@ -65,10 +66,14 @@ Schedule Schedule::parse(std::string_view text) {
   } else if (has_values && name == "step") {
     schedule.kind_ = Kind::kStep;
     const auto every = number<int64_t>(take(rest, ':'));
-    const auto gamma = number<double>(rest);
+    const bool shifted = rest.find(':') != std::string_view::npos;
+    const auto gamma = number<double>(take(rest, ':'));
+    const auto shift = shifted ? number<int64_t>(rest) : 0;
     if (!every || *every < 1 || !gamma || !(*gamma > 0 && *gamma <= 1)) refuse();
+    if (!shift || *shift < 0 || *shift >= *every) refuse();
     schedule.every_ = *every;
     schedule.gamma_ = *gamma;
+    schedule.shift_ = *shift;
   } else {
     refuse();
   }
@@ -88,7 +93,7 @@ double Schedule::factor_behind_warmup(int64_t epoch, double t) const {
       return std::pow(0.1, passed);
     }
     case Kind::kStep:
-      return std::pow(gamma_, static_cast<double>(epoch / every_));
+      return std::pow(gamma_, static_cast<double>((epoch + shift_) / every_));
     case Kind::kCosine:
       return half_cosine(t);
     case Kind::kOneCycle: {

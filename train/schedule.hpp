@@ -12,6 +12,7 @@ namespace passnorm::train {
 ///   constant           1
 ///   multistep:100,150  0.1 to the power of the milestones (epochs) that have passed
 ///   step:N:F           F^floor(epoch / N)
+///   step:N:F:S         F^floor((epoch + S) / N), 0 <= S < N; PAN's code for PointNet has S = 1
 ///   cosine             (1 + cos(pi t)) / 2
 ///   onecycle           rises linearly from 0.04 to 1 in the first fifth of the run, then falls as
 ///                      a half cosine to 0
@@ -33,6 +34,7 @@ class Schedule {
   std::vector<int64_t> milestones_;  ///< kMultiStep
   int64_t every_ = 1;                ///< kStep: epochs
   double gamma_ = 1;                 ///< kStep
+  int64_t shift_ = 0;                ///< kStep: epochs
   int64_t warmup_ = 0;               ///< epochs
   std::string text_ = "constant";
 };

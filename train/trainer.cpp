@@ -81,11 +81,14 @@ class Run {
   }
 
   const FitData& checked(const FitData& data) const {
-    for (const ImageSet* set : {&data.train, data.test, data.triggers})
+    for (const Dataset* set : {&data.train, data.test, data.triggers})
       if (set) check_fits(*set, model_);
+    if (data.triggers && data.triggers->w != data.train.w)
+      fail(Fault::kUsage, "the triggers are ", data.triggers->form(), ", the training data ",
+           data.train.form());
     if (o_.epochs < 1) fail(Fault::kUsage, "a run has at least one epoch");
-    if (o_.keep_best && !data.test) fail(Fault::kUsage, "the best epoch needs test images");
-    if (data.test && data.test->n < 1) fail(Fault::kUsage, "there are no images to evaluate on");
+    if (o_.keep_best && !data.test) fail(Fault::kUsage, "the best epoch needs test data");
+    if (data.test && data.test->n < 1) fail(Fault::kUsage, "there is nothing to evaluate on");
     if (o_.precision != DType::kF32 && o_.precision != DType::kBF16 && o_.precision != DType::kF16)
       fail(Fault::kUsage, "precision ", passnorm::name_of(o_.precision), ": f32, bf16 or f16");
     return data;
@@ -103,10 +106,10 @@ class Run {
       if (e.fault() != Fault::kMemory) throw;
       const MemoryPool& memory = *model_.stream().memory();
       const int64_t triggers = batches_.rows() - o_.batch;
-      const int64_t n =
-          images_that_fit(model_, passport(), o_, memory.peak_bytes() - memory.used_bytes()) -
-          triggers;
-      fail(Fault::kMemory, e.what(), n > 0 ? concat("; about ", n, " images should fit") : "");
+      const int64_t n = images_that_fit(model_, passport(), batches_.example(), o_,
+                                        memory.peak_bytes() - memory.used_bytes()) -
+                        triggers;
+      fail(Fault::kMemory, e.what(), n > 0 ? concat("; about ", n, " should fit") : "");
     }
   }
 
@@ -133,7 +136,8 @@ class Run {
     const Tensor statistics = Tensor::empty(model_.stream(), buffers().shape());
     copy(buffers(), statistics);
     const Batch batch = batches_.at(at);
-    forward_backward(model_, passport(), batch.x, batch.labels, lanes_, o_.loss);
+    forward_backward(model_, passport(), batch.x, batch.labels, lanes_, o_.loss,
+                     {.dropout = DropoutMasks{.seed = o_.seed, .step = batches_.number(at)}});
     std::string what = describe_nonfinite(model_, passport(), batch, lanes_);
     copy(statistics, buffers());
     return what;
@@ -257,7 +261,7 @@ class Run {
   const Callbacks& callbacks_;
   Lanes lanes_;
   Batches batches_;
-  std::optional<DeviceImages> test_;
+  std::optional<DeviceDataset> test_;
   TrainingStep step_;
   CheckpointFolder folder_;
   Metadata made_with_;

@@ -12,13 +12,13 @@
 
 namespace passnorm::train {
 
-/// Images that a run sees. All fit the model (check_fits).
+/// Images or clouds that a run sees. All fit the model (check_fits).
 struct FitData {
-  const ImageSet& train;
-  const ImageSet* test = nullptr;  ///< evaluated after every epoch
-  /// Mixed into every batch behind the training images, without augmentation: images with labels
-  /// that only the owner's network learns (DeepIPR V3; any scheme may have them).
-  const ImageSet* triggers = nullptr;
+  const Dataset& train;
+  const Dataset* test = nullptr;  ///< evaluated after every epoch
+  /// Mixed into every batch behind the training data, clouds with augmentation, images without:
+  /// with labels that only the owner's network learns (DeepIPR V3; any scheme may have them).
+  const Dataset* triggers = nullptr;
 };
 
 struct FitOptions {
@@ -35,7 +35,9 @@ struct FitOptions {
   float clip_norm = 0;   ///< largest norm of the gradient; 0 = no limit
   int64_t crop_pad = 4;  ///< augmentation: random crop of the image padded by this many pixels
   bool flip = true;      ///< augmentation: horizontal flip
-  uint64_t seed = 1;     ///< of order and augmentation
+  /// augmentation of clouds: points dropped, scaled and shifted (kernels/augment_points.hpp)
+  bool augment_points = true;
+  uint64_t seed = 1;  ///< of order, augmentation and dropout
   int64_t triggers_per_batch = 2;
   double progress_seconds = 1;  ///< between progress reports
   int64_t max_skipped =
@@ -54,7 +56,7 @@ struct Progress {
   double loss_public = 0;  ///< cross-entropy; 0 where the branch does not exist
   double loss_passport = 0;
   double sign_loss = 0;        ///< summed over sites
-  double accuracy_public = 0;  ///< on the augmented training images
+  double accuracy_public = 0;  ///< on the augmented training data
   double accuracy_passport = 0;
   double bits = 0;  ///< share of right signs at the last step, 1 for all
   double images_per_second = 0;

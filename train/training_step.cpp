@@ -38,14 +38,14 @@ TrainingStep::TrainingStep(Model& model, const OpenPassport* passport, Batches& 
       batches_(batches),
       options_(options),
       lanes_(model.training_lanes()),
-      input_(Tensor::empty(model.stream(), {batches.rows() + 1}, DType::kI64)),
+      input_(Tensor::empty(model.stream(), {batches.rows() + kScalarWords}, DType::kI64)),
       output_(
           Tensor::empty(model.stream(), {Optimizer::kStateWords + 2 * loss_count(model, lanes_) +
                                          2 * static_cast<int64_t>(model.sites().size())})),
       kept_buffers_(Tensor::empty(model.stream(), model.parameters().buffer_arena().shape())),
       optimizer_(model.stream(), model.parameters(), options.optimizer,
                  output_.slice(0, {Optimizer::kStateWords})) {
-  static_assert(sizeof(Scalars) == sizeof(int64_t));
+  static_assert(sizeof(Scalars) == kScalarWords * sizeof(int64_t));
   Stream& stream = model.stream();
   const int64_t lanes = loss_count(model, lanes_), sites = std::ssize(model.sites());
   int64_t at = Optimizer::kStateWords;
@@ -88,9 +88,10 @@ void TrainingStep::start(const Position& position, float lr) {
   Slot& slot = *slots_[static_cast<size_t>(started_) % slots_.size()];
   slot.position = position;
   std::vector<int64_t> in(static_cast<size_t>(input_.size()));
-  batches_.choose(position, std::span(in).first(in.size() - 1));
-  const Scalars scalars{lr, static_cast<uint32_t>(position.epoch)};
-  std::memcpy(&in.back(), &scalars, sizeof scalars);
+  const auto rows = static_cast<size_t>(batches_.rows());
+  batches_.choose(position, std::span(in).first(rows));
+  const Scalars scalars{lr, static_cast<uint32_t>(position.epoch), batches_.number(position)};
+  std::memcpy(in.data() + rows, &scalars, sizeof scalars);
   std::memcpy(slot.in.bytes().data(), in.data(), slot.in.bytes().size());
 
   Stream& stream = model_.stream();
@@ -117,11 +118,14 @@ void TrainingStep::work() {
       reinterpret_cast<const std::byte*>(input_.span<int64_t>().data() + batches_.rows());
   const auto* lr = reinterpret_cast<const float*>(scalars + offsetof(Scalars, lr));
   const auto* epoch = reinterpret_cast<const uint32_t*>(scalars + offsetof(Scalars, epoch));
+  const auto* step = reinterpret_cast<const uint32_t*>(scalars + offsetof(Scalars, step));
 
   batches_.fill(batch_, input_, epoch);
   copy(stream, buffers, kept_buffers_);
   forward_backward(model_, passport_, batch_.x, batch_.labels, lanes_, options_.loss,
-                   {.loss_scale = &state->loss_scale}, to_);
+                   {.loss_scale = &state->loss_scale,
+                    .dropout = DropoutMasks{.seed = options_.seed, .step = step}},
+                   to_);
   const trace::Range range("update");
   Optimizer::Update update{
       .lr = lr,
@@ -171,17 +175,18 @@ StepNumbers TrainingStep::finish() {
   return n;
 }
 
-int64_t images_that_fit(Model& model, const OpenPassport* passport, const FitOptions& options,
-                        size_t bytes) {
+int64_t images_that_fit(Model& model, const OpenPassport* passport, const Shape& example,
+                        const FitOptions& options, size_t bytes) {
   Stream& stream = model.stream();
-  const Shape& image = model.architecture().input;
   const auto step_bytes = [&](int64_t n) {
     MemoryPlan plan;
-    const Tensor x = Tensor::zeros(stream, {n, image[0], image[1], image[2]}, options.precision);
+    const Tensor x =
+        Tensor::zeros(stream, {n, example[0], example[1], example[2]}, options.precision);
     const Tensor labels = Tensor::zeros(stream, {n}, DType::kI32);
     {
       const MemoryPlan::Run run(*stream.memory(), plan);
-      forward_backward(model, passport, x, labels, model.training_lanes(), options.loss);
+      forward_backward(model, passport, x, labels, model.training_lanes(), options.loss,
+                       {.dropout = DropoutMasks{.seed = options.seed}});
     }
     stream.synchronize();
     return static_cast<double>(plan.slab_bytes()) +

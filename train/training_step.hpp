@@ -11,8 +11,8 @@
 
 namespace passnorm::train {
 
-/// A step reads what changes (images, learning rate, epoch) from one block of device memory and
-/// writes what it gives to another, so that on a GPU it is recorded once and replayed: the host
+/// A step reads what changes (images, learning rate, epoch, step) from one block of device memory
+/// and writes what it gives to another, so that on a GPU it is recorded once and replayed: the host
 /// copies a block in, starts the step, has a block copied out, and goes on. Several steps may be
 /// under way; their blocks on the host are a ring of page-locked slots.
 ///
@@ -50,7 +50,10 @@ class TrainingStep {
   struct Scalars {
     float lr;
     uint32_t epoch;
+    uint32_t step;  ///< of the run, modulo 2^32
+    uint32_t unused = 0;
   };
+  static constexpr int64_t kScalarWords = sizeof(Scalars) / sizeof(int64_t);
   void work();
 
   Model& model_;
@@ -71,9 +74,10 @@ class TrainingStep {
   float loss_scale_ = 1;  ///< of the oldest step under way
 };
 
-/// How many images a step may have whose memory is to fit into `bytes`, from the memory of smaller
-/// steps, which are run: weights' gradients and running statistics change. 0: unknown.
-int64_t images_that_fit(Model& model, const OpenPassport* passport, const FitOptions& options,
-                        size_t bytes);
+/// How many images of the shape `example` a step may have whose memory is to fit into `bytes`, from
+/// the memory of smaller steps, which are run: weights' gradients and running statistics change. 0:
+/// unknown.
+int64_t images_that_fit(Model& model, const OpenPassport* passport, const Shape& example,
+                        const FitOptions& options, size_t bytes);
 
 }  // namespace passnorm::train

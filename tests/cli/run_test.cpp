@@ -195,7 +195,7 @@ TEST_F(Runs, EvalReportsTheBranchesThatItCanRun) {
   const Json owner =
       passnorm({"eval", path("owner"), "--data", kData, "--passport", passport("owner"), "--json"})
           .json();
-  EXPECT_EQ(keys(owner), (Keys{"accuracy", "loss", "images", "model"}));
+  EXPECT_EQ(keys(owner), (Keys{"accuracy", "loss", "class_accuracy", "images", "model"}));
   EXPECT_EQ(keys(owner["accuracy"]), (Keys{"public", "passport"}));
   // The files hold the network that was trained, to the last image.
   EXPECT_EQ(owner["accuracy"], run("owner").json()["accuracy"]);

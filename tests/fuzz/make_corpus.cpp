@@ -8,6 +8,7 @@
 #include "tests/fuzz/fuzz.hpp"
 #include "tests/support/images.hpp"
 #include "train/checkpoint.hpp"
+#include "train/data/npy.hpp"
 
 namespace passnorm::fuzz {
 namespace {
@@ -82,6 +83,8 @@ void write_all(const std::string& folder) {
   }
   write(folder + "/seal/empty", text(seal({}, passphrase, kLeastSealCost)));
   write(folder + "/seal/text", text(seal(bytes_of("plain"), passphrase, kLeastSealCost)));
+  const float cloud[] = {0, 0.5f, -1, 1, 0.25f, 0.125f, -0.5f, 0.75f, 2, 1.5f, -2, 0};
+  write(folder + "/npy/f32", text(train::encode_npy_cloud(cloud)));
   const train::Picture picture = test::pattern({6, 9});
   const std::string palette = test::png_chunk("PLTE", "\x01\x02\x03\x0a\x0b\x0c\x64\x65\x66");
   write(folder + "/image/rgb.png", test::png_file(picture));

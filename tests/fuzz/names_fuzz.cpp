@@ -1,13 +1,14 @@
-// The small languages of the command line: data sets, schedules.
+// The small languages of the command line: data sets, triggers, schedules.
 #include <cmath>
 
 #include "engine/io/file.hpp"
 #include "tests/fuzz/fuzz.hpp"
-#include "train/data/dataset.hpp"
+#include "train/data/cross_domain.hpp"
 #include "train/schedule.hpp"
 
 void passnorm::fuzz::run(std::span<const std::byte> input) {
   accepts({Fault::kUsage}, [&] { train::parse_data_spec(text_of(input)); });
+  accepts({Fault::kUsage}, [&] { train::parse_cross_domain(text_of(input)); });
   train::Schedule schedule;
   if (!accepts({Fault::kUsage}, [&] { schedule = train::Schedule::parse(text_of(input)); })) return;
   for (int64_t epoch = 0; epoch < 6; ++epoch)

@@ -16,8 +16,8 @@ std::vector<int32_t> labels(const Batch& b) {
 }
 
 /// Triggers whose every byte, and label, is their number.
-ImageSet numbered(int64_t n, const ImageSet& like) {
-  ImageSet set = trigger_images(n, like);
+Dataset numbered(int64_t n, const Dataset& like) {
+  Dataset set = trigger_images(n, like);
   for (size_t i = 0; i < set.images.size(); ++i) set.images[i] = static_cast<uint8_t>(i / 3072);
   for (size_t i = 0; i < set.labels.size(); ++i) set.labels[i] = static_cast<int32_t>(i % 10);
   return set;
@@ -27,7 +27,7 @@ class BatchesTest : public testing::Test {
  protected:
   BatchesTest() : data_(train_set(50)), options_(quick(3, 8)) { options_.flip = true; }
 
-  Batches make(const ImageSet* triggers) {
+  Batches make(const Dataset* triggers) {
     return {*test::network_stream(), {data_, nullptr, triggers}, options_};
   }
   /// The numbers of the triggers in a batch, read from their first pixel.
@@ -41,12 +41,12 @@ class BatchesTest : public testing::Test {
     return found;
   }
 
-  ImageSet data_;
+  Dataset data_;
   FitOptions options_;
 };
 
 TEST_F(BatchesTest, TriggersStandBehindTheTrainingImages) {
-  const ImageSet triggers = trigger_images(5, data_);
+  const Dataset triggers = trigger_images(5, data_);
   Batches plain = make(nullptr), mixed = make(&triggers);
   EXPECT_EQ(plain.rows(), 8);
   EXPECT_EQ(mixed.rows(), 10);
@@ -57,7 +57,7 @@ TEST_F(BatchesTest, TriggersStandBehindTheTrainingImages) {
   // Triggers are not augmented, each with its own label.
   std::vector<int64_t> all(5);
   std::iota(all.begin(), all.end(), 0);
-  const Batch clean = DeviceImages(*test::network_stream(), triggers).batch(all);
+  const Batch clean = DeviceDataset(*test::network_stream(), triggers).batch(all);
   const auto clean_x = pixels(clean);
   const auto clean_labels = labels(clean);
   std::set<size_t> seen;
@@ -82,7 +82,7 @@ TEST_F(BatchesTest, TriggersStandBehindTheTrainingImages) {
 }
 
 TEST_F(BatchesTest, PassesOverTheTriggersAreShuffledAndBeginWithTheEpoch) {
-  const ImageSet triggers = numbered(7, data_);  // three steps of two a pass, one left out
+  const Dataset triggers = numbered(7, data_);  // three steps of two a pass, one left out
   Batches batches = make(&triggers);
   std::set<std::vector<int>> passes;
   for (int64_t epoch = 0; epoch < 4; ++epoch)
@@ -110,7 +110,7 @@ TEST_F(BatchesTest, PassesOverTheTriggersAreShuffledAndBeginWithTheEpoch) {
 }
 
 TEST_F(BatchesTest, TriggersPerBatch) {
-  const ImageSet triggers = numbered(7, data_);
+  const Dataset triggers = numbered(7, data_);
   options_.triggers_per_batch = 7;
   Batches all = make(&triggers);
   EXPECT_EQ(all.rows(), 15);
@@ -125,7 +125,7 @@ TEST_F(BatchesTest, TriggersPerBatch) {
 }
 
 TEST_F(BatchesTest, InBf16TheSameRounded) {
-  const ImageSet triggers = trigger_images(4, data_);
+  const Dataset triggers = trigger_images(4, data_);
   const Position p{1, 2};
   const auto exact = pixels(make(&triggers).at(p));
   options_.precision = DType::kBF16;

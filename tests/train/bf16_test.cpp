@@ -21,11 +21,11 @@ struct Gradients {
   DType logits;
 };
 
-Gradients gradients_of(Training& run, const ImageSet& data, DType precision) {
+Gradients gradients_of(Training& run, const Dataset& data, DType precision) {
   Model& model = *run.model;
   std::vector<int64_t> index(static_cast<size_t>(data.n));
   for (size_t i = 0; i < index.size(); ++i) index[i] = static_cast<int64_t>(i);
-  const Batch batch = DeviceImages(model.stream(), data).batch(index, precision);
+  const Batch batch = DeviceDataset(model.stream(), data).batch(index, precision);
   EXPECT_EQ(batch.x.dtype(), precision);
   std::optional<OpenPassport> open;
   if (run.passport) open = model.open(*run.passport);
@@ -45,7 +45,7 @@ TEST(Bf16, GradientIsThatOfF32UpToRoundings) {
   for (const char* scheme : {"none", "deepipr-v1", "deepipr-v2", "pan"})
     for (const NormKind kind : {NormKind::kBatch, NormKind::kGroup}) {
       Training run(scheme, kind);
-      const ImageSet data = train_set(64);
+      const Dataset data = train_set(64);
       const Gradients exact = gradients_of(run, data, DType::kF32),
                       rounded = gradients_of(run, data, DType::kBF16);
       EXPECT_EQ(rounded.logits, DType::kF32);
@@ -63,8 +63,8 @@ TEST(Bf16, GradientIsThatOfF32UpToRoundings) {
 /// Accuracies of two runs that differ in precision only. Roundings make them different runs, as
 /// another seed would: the band is six standard errors of the test set's share at 90%.
 TEST(Bf16, LearnsAsWellAsF32) {
-  const ImageSet data = train_set(2000);
-  const ImageSet test = synthetic({.train = 2000, .test = 500}, Split::kTest);
+  const Dataset data = train_set(2000);
+  const Dataset test = synthetic({.train = 2000, .test = 500}, Split::kTest);
   std::array<EpochReport, 2> last;
   std::vector<float> weights;
   for (const DType precision : {DType::kF32, DType::kBF16}) {
@@ -94,7 +94,7 @@ TEST(Bf16, LearnsAsWellAsF32) {
 /// The same network evaluated both ways: few images change sides.
 TEST(Bf16, EvaluatesAsF32Does) {
   Training run("pan");
-  const ImageSet data = train_set(500);
+  const Dataset data = train_set(500);
   run.fit({data}, quick(2, 50));
   const OpenPassport open = run.model->open(*run.passport);
   const Evaluation exact = evaluate(*run.model, &open, data),

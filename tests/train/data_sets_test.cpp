@@ -14,7 +14,7 @@ using test::TemporaryFolder;
 
 constexpr size_t kPixels = 3072;
 
-std::string hash_of(const ImageSet& set) {
+std::string hash_of(const Dataset& set) {
   return to_hex(blake2b256(std::as_bytes(std::span(set.images))));
 }
 
@@ -69,7 +69,7 @@ TEST(Cifar, ReadsTheBatchesInOrder) {
                    record(batch) + record(0));
     folder.write(prefix + "test_batch.bin", record(9));
 
-    const ImageSet train = load(parse_data_spec("cifar10:" + folder.path()), Split::kTrain);
+    const Dataset train = load(parse_data_spec("cifar10:" + folder.path()), Split::kTrain);
     EXPECT_EQ(train.n, 10);
     EXPECT_EQ(train.labels, (std::vector<int32_t>{1, 0, 2, 0, 3, 0, 4, 0, 5, 0}));
     EXPECT_EQ(train.classes, 10);
@@ -80,7 +80,7 @@ TEST(Cifar, ReadsTheBatchesInOrder) {
     EXPECT_EQ(load(parse_data_spec("cifar10:" + folder.path()), Split::kTest).labels,
               std::vector<int32_t>{9});
 
-    const ImageSet first = cifar10(folder.path(), Split::kTrain, 3);
+    const Dataset first = cifar10(folder.path(), Split::kTrain, 3);
     EXPECT_EQ(first.n, 3);
     EXPECT_EQ(first.labels, (std::vector<int32_t>{1, 0, 2}));
     EXPECT_EQ(first.images.size(), 3 * kPixels);
@@ -92,7 +92,7 @@ TEST(Cifar, OfAHundredClassesTheFineLabel) {
   const TemporaryFolder folder;
   folder.write("cifar-100-binary/train.bin", "\x13" + record(99));
   folder.write("cifar-100-binary/test.bin", std::string(1, '\0') + record(7) + '\1' + record(8));
-  const ImageSet train = load(parse_data_spec("cifar100:" + folder.path()), Split::kTrain);
+  const Dataset train = load(parse_data_spec("cifar100:" + folder.path()), Split::kTrain);
   EXPECT_EQ(train.labels, std::vector<int32_t>{99});
   EXPECT_EQ(train.classes, 100);
   ASSERT_EQ(train.class_names.size(), 100u);
@@ -227,7 +227,7 @@ TEST(Cifar, TheRealSet) {
     GTEST_SKIP()
         << "set PASSNORM_DATA to a folder that holds cifar10/ with the official binary files";
   for (const Split split : {Split::kTrain, Split::kTest}) {
-    const ImageSet set = cifar10(std::string(data) + "/cifar10", split);
+    const Dataset set = cifar10(std::string(data) + "/cifar10", split);
     const int64_t expected = split == Split::kTrain ? 50000 : 10000;
     ASSERT_EQ(set.n, expected);
     std::vector<int64_t> count(10);
@@ -249,8 +249,8 @@ TEST(Synthetic, TheBytesAreFixedForEver) {
 }
 
 TEST(Synthetic, AnImageDependsOnSeedSplitAndIndexOnly) {
-  const ImageSet all = load(parse_data_spec("synthetic:N=100"), Split::kTrain);
-  const ImageSet first = load(parse_data_spec("synthetic:N=2000"), Split::kTrain, 100);
+  const Dataset all = load(parse_data_spec("synthetic:N=100"), Split::kTrain);
+  const Dataset first = load(parse_data_spec("synthetic:N=2000"), Split::kTrain, 100);
   EXPECT_EQ(all.images, first.images);
   EXPECT_EQ(all.labels, first.labels);
   EXPECT_EQ(load(parse_data_spec("synthetic:N=101"), Split::kTest).n, 26);
@@ -260,7 +260,7 @@ TEST(Synthetic, AnImageDependsOnSeedSplitAndIndexOnly) {
 
 TEST(Synthetic, Balanced) {
   for (const Split split : {Split::kTrain, Split::kTest}) {
-    const ImageSet set = load(parse_data_spec("synthetic"), split);
+    const Dataset set = load(parse_data_spec("synthetic"), split);
     EXPECT_EQ(set.n, split == Split::kTrain ? 8000 : 2000);
     EXPECT_EQ(set.class_names.size(), 10u);
     std::vector<int64_t> count(10);
@@ -269,7 +269,7 @@ TEST(Synthetic, Balanced) {
   }
 }
 
-std::array<double, 3> mean_colour(const ImageSet& set, int64_t i) {
+std::array<double, 3> mean_colour(const Dataset& set, int64_t i) {
   std::array<double, 3> mean{};
   const auto image = set.image(i);
   for (size_t k = 0; k < image.size(); ++k) mean[k / 1024] += image[k] / 1024.0;
@@ -277,7 +277,7 @@ std::array<double, 3> mean_colour(const ImageSet& set, int64_t i) {
 }
 
 TEST(Synthetic, TheMeanColourTellsNothing) {
-  const ImageSet train = synthetic({}, Split::kTrain), test = synthetic({}, Split::kTest);
+  const Dataset train = synthetic({}, Split::kTrain), test = synthetic({}, Split::kTest);
   std::array<std::array<double, 3>, 10> centroid{};
   for (int64_t i = 0; i < train.n; ++i) {
     const auto colour = mean_colour(train, i);

@@ -9,7 +9,7 @@ namespace passnorm::train {
 namespace {
 
 struct Steps {
-  ImageSet data = train_set(16);
+  Dataset data = train_set(16);
   FitOptions options = quick(1, 4);
   Training run{"pan"};
   OpenPassport passport = run.model->open(*run.passport);
@@ -84,7 +84,7 @@ TEST(F16, TheUpdateDoesNotDependOnTheScale) {
 TEST(F16, OnlyBadStepsWithoutScaleEndTheRun) {
   // Even classes win by far, and odd ones are right: the loss is finite, and its gradient times w
   // overflows f16 in every step.
-  ImageSet data = train_set(16);
+  Dataset data = train_set(16);
   for (int32_t& label : data.labels) label |= 1;
   Training run("none", kernels::NormKind::kGroup);
   const Tensor& w = run.model->parameters().find("linear.weight")->var.value;
@@ -100,7 +100,7 @@ TEST(F16, OnlyBadStepsWithoutScaleEndTheRun) {
 }
 
 TEST(F16Full, Learns) {
-  const ImageSet data = train_set(500);
+  const Dataset data = train_set(500);
   Training run("pan");
   FitOptions o = quick(3, 25);
   o.precision = DType::kF16;

@@ -8,8 +8,8 @@ namespace {
 
 using kernels::NormKind;
 TEST(Fit, BothBranchesLearnAndAllBitsHold) {
-  const ImageSet data = train_set(2000);
-  const ImageSet test = synthetic({.train = 2000, .test = 500}, Split::kTest);
+  const Dataset data = train_set(2000);
+  const Dataset test = synthetic({.train = 2000, .test = 500}, Split::kTest);
   Training run("pan", NormKind::kBatch);
   run.fit({data, &test}, quick(5, 50));
   ASSERT_EQ(run.epochs.size(), 5u);
@@ -23,7 +23,7 @@ TEST(Fit, BothBranchesLearnAndAllBitsHold) {
 }
 
 TEST(Fit, RepeatsItselfToTheByte) {
-  const ImageSet data = train_set(96);
+  const Dataset data = train_set(96);
   std::vector<std::vector<float>> weights, buffers;
   for (const uint64_t seed : {5, 5, 6}) {
     Training run("pan", NormKind::kBatch);
@@ -85,8 +85,8 @@ INSTANTIATE_TEST_SUITE_P(Scheme, FitEvery, testing::ValuesIn(every_scheme_and_no
                          });
 
 TEST(Fit, ReportsWhatItDid) {
-  const ImageSet data = train_set(100);
-  const ImageSet test = synthetic({.train = 100, .test = 25}, Split::kTest);
+  const Dataset data = train_set(100);
+  const Dataset test = synthetic({.train = 100, .test = 25}, Split::kTest);
   Training run("pan", NormKind::kBatch);
   FitOptions o = quick(2, 16);  // 6 steps, 4 images left out
   o.progress_seconds = 0;       // a report for every step
@@ -138,7 +138,7 @@ TEST(Fit, ReportsWhatItDid) {
 }
 
 TEST(Fit, LabelSmoothingAndSignLossAreThoseOfTheOptions) {
-  const ImageSet data = train_set(32);
+  const Dataset data = train_set(32);
   std::vector<EpochReport> reports;
   for (const auto& [smoothing, alpha] : {std::pair{0.f, 0.1f}, {0.5f, 0.1f}, {0.f, 0.2f}}) {
     Training run("deepipr-v2", NormKind::kGroup);
@@ -154,7 +154,7 @@ TEST(Fit, LabelSmoothingAndSignLossAreThoseOfTheOptions) {
 }
 
 TEST(Fit, StopsWhenTheNumbersAreGone) {
-  const ImageSet data = train_set(64);
+  const Dataset data = train_set(64);
   Training run("pan", NormKind::kBatch);
   FitOptions o = quick(100, 4);
   o.optimizer = {.lr = 1e9f};
@@ -169,7 +169,7 @@ TEST(Fit, StopsWhenTheNumbersAreGone) {
 
 TEST(Fit, SkipsAFewBadGradients) {
   // Weights so large that the logits overflow: every gradient is NaN, and nothing may change.
-  const ImageSet data = train_set(32);
+  const Dataset data = train_set(32);
   Training run("none", NormKind::kGroup);
   const Tensor& w = run.model->parameters().find("linear.weight")->var.value;
   w.copy_from<float>(run.model->stream(), std::vector<float>(static_cast<size_t>(w.size()), 3e38f));
@@ -183,7 +183,7 @@ TEST(Fit, SkipsAFewBadGradients) {
 
 TEST(Fit, NeverEndsWithANetworkOfNaN) {
   // Too few steps are left for max_skipped.
-  const ImageSet data = train_set(32);
+  const Dataset data = train_set(32);
   for (const char* tensor : {"linear.bias", "conv2.bn.running_mean"}) {
     Training run("none", NormKind::kBatch);
     ParameterSet& set = run.model->parameters();
@@ -208,7 +208,7 @@ void set_all(const Training& run, const char* tensor, float value, size_t first 
 
 /// The line names the first place, in the order of the forward pass.
 TEST(Fit, SaysWhereNumbersStoppedBeingFinite) {
-  const ImageSet data = train_set(32);
+  const Dataset data = train_set(32);
   const struct {
     const char* tensor;
     float value;
@@ -247,7 +247,7 @@ TEST(Fit, SaysWhereNumbersStoppedBeingFinite) {
 
 /// Logits so far apart that the loss overflows, and their gradient does not.
 TEST(Fit, ALossThatIsNotFiniteSkipsTheStep) {
-  const ImageSet data = train_set(32);
+  const Dataset data = train_set(32);
   Training run("none", NormKind::kGroup);
   set_all(run, "linear.weight", 0);
   set_all(run, "linear.bias", -3.4e38f);
@@ -262,7 +262,7 @@ TEST(Fit, ALossThatIsNotFiniteSkipsTheStep) {
 
 /// What a skipped step gave counts in no mean.
 TEST(Fit, MeansAreOverTheStepsThatWereTaken) {
-  ImageSet data = train_set(64);
+  Dataset data = train_set(64);
   Training run("none", NormKind::kGroup);
   FitOptions o = quick(2, 16);
   o.progress_seconds = 0;
@@ -284,7 +284,7 @@ TEST(Fit, MeansAreOverTheStepsThatWereTaken) {
 }
 
 TEST(Fit, TriggersAreLearnedByBothBranches) {
-  const ImageSet data = train_set(1000), triggers = trigger_images(10, data);
+  const Dataset data = train_set(1000), triggers = trigger_images(10, data);
   for (const char* scheme : {"deepipr-v3", "none"}) {
     Training run(scheme, NormKind::kGroup);
     FitOptions o = quick(4, 50);
@@ -307,8 +307,8 @@ TEST(Fit, TriggersAreLearnedByBothBranches) {
 
 /// The best epoch is the second; what follows is spoilt.
 TEST(Fit, KeepsTheBestEpoch) {
-  const ImageSet data = train_set(640);
-  const ImageSet test = synthetic({.train = 640, .test = 200}, Split::kTest);
+  const Dataset data = train_set(640);
+  const Dataset test = synthetic({.train = 640, .test = 200}, Split::kTest);
   for (const bool best : {true, false}) {
     Training run("pan");
     FitOptions o = quick(4, 32);
@@ -339,15 +339,15 @@ TEST(Fit, KeepsTheBestEpoch) {
   FitOptions o = quick(1, 32);
   o.keep_best = true;
   EXPECT_CONTAINS(test::refusal(Fault::kUsage, [&] { Training("pan").fit({data}, o); }),
-                  "test images");
+                  "test data");
 }
 
 /// After the first steps, and after the second evaluation, which is the first with a plan, nothing
 /// is taken from the system: every step finds the memory of the last. With one thread: how many
 /// threads of more want their scratch at once is chance.
 TEST(Fit, TakesNoMemoryAfterTheFirstSteps) {
-  const ImageSet data = train_set(96), triggers = trigger_images(8, data);
-  const ImageSet test = synthetic({.train = 96, .test = 40}, Split::kTest);
+  const Dataset data = train_set(96), triggers = trigger_images(8, data);
+  const Dataset test = synthetic({.train = 96, .test = 40}, Split::kTest);
   for (const DType precision : {DType::kF32, DType::kBF16}) {
     Training run("pan", NormKind::kBatch, make_stream(Device::cpu(), 1));
     FitOptions o = quick(3, 16);  // 6 steps

@@ -22,8 +22,8 @@ std::set<std::vector<float>> pictures_of(const Tensor& x) {
 }
 
 TEST(KeyImages, AreDifferentPicturesOfTheSetChosenByTheSecret) {
-  const ImageSet set = synthetic({.train = 4, .test = 30}, Split::kTest);
-  const DeviceImages images(*network_stream(), set);
+  const Dataset set = synthetic({.train = 4, .test = 30}, Split::kTest);
+  const DeviceDataset images(*network_stream(), set);
   std::vector<int64_t> index(30);
   for (size_t i = 0; i < 30; ++i) index[i] = static_cast<int64_t>(i);
   const auto all = pictures_of(images.batch(index).x);

@@ -17,8 +17,10 @@ std::vector<double> numbers(const EpochReport& e) {
   v.insert(v.end(), e.bits.begin(), e.bits.end());
   for (const auto* evaluation : {&e.test, &e.triggers})
     if (*evaluation)
-      for (const auto& x : {(*evaluation)->public_accuracy, (*evaluation)->passport_accuracy,
-                            (*evaluation)->public_loss, (*evaluation)->passport_loss})
+      for (const auto& x :
+           {(*evaluation)->public_accuracy, (*evaluation)->passport_accuracy,
+            (*evaluation)->public_loss, (*evaluation)->passport_loss,
+            (*evaluation)->public_class_accuracy, (*evaluation)->passport_class_accuracy})
         v.push_back(x.value_or(-1));
   return v;
 }
@@ -56,17 +58,21 @@ struct Case {
   const char* scheme;
   bool adam, triggers, best;
   DType precision = DType::kF32;
+  bool clouds = false;
 };
 void PrintTo(const Case& c, std::ostream* out) {
   std::string scheme = c.scheme;
   std::ranges::replace(scheme, '-', '_');
   *out << scheme << (c.adam ? "_adam" : "_sgd") << (c.triggers ? "_triggers" : "")
-       << (c.best ? "_best" : "") << "_" << name_of(c.precision);
+       << (c.best ? "_best" : "") << "_" << name_of(c.precision) << (c.clouds ? "_clouds" : "");
 }
 
 class Resume : public testing::TestWithParam<Case> {
  protected:
-  Resume() : data_(train_set(48)), test_(data_), triggers_(trigger_images(7, data_)) {
+  Resume()
+      : data_(GetParam().clouds ? cloud_set(48) : train_set(48)),
+        test_(data_),
+        triggers_(GetParam().clouds ? cloud_set(7) : trigger_images(7, data_)) {
     options_ = quick(3, 8);  // 6 steps
     options_.flip = true;
     options_.precision = GetParam().precision;
@@ -76,10 +82,13 @@ class Resume : public testing::TestWithParam<Case> {
     else
       options_.schedule = Schedule::parse("warmup:1+step:1:0.5");
   }
+  static Training training() {
+    return GetParam().clouds ? Training::of_clouds(GetParam().scheme) : Training(GetParam().scheme);
+  }
   FitData data() const { return {data_, &test_, GetParam().triggers ? &triggers_ : nullptr}; }
 
   Result uninterrupted() const {
-    Training run(GetParam().scheme);
+    Training run = training();
     Result r;
     r.finish(run, run.fit(data(), options_));
     for (const EpochReport& e : run.epochs) r.epochs[e.train.epoch] = numbers(e);
@@ -98,7 +107,7 @@ class Resume : public testing::TestWithParam<Case> {
     o.checkpoint = {.folder = folder.path("checkpoints")};
     Result r;
     for (int stretch = 0; stretch < 40; ++stretch) {
-      Training run(GetParam().scheme);
+      Training run = training();
       o.checkpoint.resume = stretch > 0 && !folder_empty(o.checkpoint.folder);
       if (o.checkpoint.resume) {  // nothing but the checkpoint may decide
         const ParameterSet& set = run.model->parameters();
@@ -156,7 +165,7 @@ class Resume : public testing::TestWithParam<Case> {
     write_file_atomic(newest, bytes);
   }
 
-  ImageSet data_, test_, triggers_;
+  Dataset data_, test_, triggers_;
   FitOptions options_;
 };
 
@@ -181,6 +190,9 @@ INSTANTIATE_TEST_SUITE_P(Runs, Resume, testing::ValuesIn(cases()),
 
 /// 20 of 20, each stopped or killed many times.
 class ResumeFull : public Resume {};
+INSTANTIATE_TEST_SUITE_P(Clouds, ResumeFull,
+                         testing::Values(Case{"pan", true, true, true, DType::kF32, true}),
+                         testing::PrintToStringParamName());
 TEST_P(ResumeFull, TwentyOfTwenty) {
   const Result expected = uninterrupted();
   for (uint64_t seed = 100; seed < 120; ++seed) expect_same(interrupted(seed), expected);
@@ -197,7 +209,7 @@ FitOptions with_folder(const test::TemporaryFolder& folder, int64_t epochs = 2) 
 TEST(Checkpoints, AreWrittenAfterEveryEpochAndOnRequest) {
   const test::TemporaryFolder folder;
   FitOptions o = with_folder(folder);
-  const ImageSet data = train_set(32);  // 4 steps
+  const Dataset data = train_set(32);  // 4 steps
   Training run("pan");
   int64_t steps = 0;
   run.stop = [&] { return ++steps == 7; };
@@ -240,7 +252,7 @@ TEST(Checkpoints, GivesUpAsIfItHadNotStopped) {
   const test::TemporaryFolder folder;
   FitOptions o = with_folder(folder);
   o.max_skipped = 4;
-  const ImageSet data = train_set(64);
+  const Dataset data = train_set(64);
   const auto spoil = [](Training& run) {
     const Tensor& bias = run.model->parameters().find("linear.bias")->var.value;
     bias.copy_from<float>(run.model->stream(), std::vector<float>(10, NAN));
@@ -273,7 +285,7 @@ TEST(Checkpoints, StopWithoutAFolder) {
 TEST(Checkpoints, OfOtherSettingsAreRefused) {
   const test::TemporaryFolder folder;
   const FitOptions o = with_folder(folder, 1);
-  const ImageSet data = train_set(16);
+  const Dataset data = train_set(16);
   Training("pan").fit({data}, o);
   const auto refusal_of = [&](const char* scheme, const FitData& sets, auto change) {
     FitOptions other = o;
@@ -284,13 +296,13 @@ TEST(Checkpoints, OfOtherSettingsAreRefused) {
   const auto nothing = [](FitOptions&) {};
   EXPECT_CONTAINS(refusal_of("deepipr-v2", {data}, nothing), "model was");
   EXPECT_CONTAINS(refusal_of("none", {data}, nothing), "model was");
-  ImageSet changed = data;
+  Dataset changed = data;
   changed.images[5] ^= 1;
-  EXPECT_CONTAINS(refusal_of("pan", {changed}, nothing), "training images was");
+  EXPECT_CONTAINS(refusal_of("pan", {changed}, nothing), "training data was");
   changed = data;
   changed.labels[3] = (changed.labels[3] + 1) % 10;
-  EXPECT_CONTAINS(refusal_of("pan", {changed}, nothing), "training images was");
-  EXPECT_CONTAINS(refusal_of("pan", {data, &data}, nothing), "test images was none");
+  EXPECT_CONTAINS(refusal_of("pan", {changed}, nothing), "training data was");
+  EXPECT_CONTAINS(refusal_of("pan", {data, &data}, nothing), "test data was none");
   EXPECT_CONTAINS(refusal_of("pan", {data, nullptr, &data}, nothing), "trigger");
   const auto of_option = [&](auto change) { return refusal_of("pan", {data}, change); };
   EXPECT_CONTAINS(of_option([](FitOptions& f) { f.epochs = 2; }), "epochs was 1, now 2");

@@ -63,6 +63,20 @@ TEST(Schedule, StepFallsEveryNEpochs) {
   EXPECT_NEAR(Schedule::parse("step:1:5e-1").factor(3, 0, 10, 1), 0.125, 1e-8);
 }
 
+/// PAN's code for PointNet steps its scheduler before the epoch.
+TEST(Schedule, StepOneEpochSooner) {
+  const Schedule s = Schedule::parse("step:20:0.7:1");
+  EXPECT_EQ(s.text(), "step:20:0.7:1");
+  const struct {
+    int64_t epoch;
+    double rate;
+  } rows[] = {{0, 1e-3}, {18, 1e-3}, {19, 7e-4}, {38, 7e-4}, {39, 4.9e-4}, {199, 2.82475249e-5}};
+  for (const auto& row : rows)
+    EXPECT_NEAR(1e-3 * static_cast<double>(s.factor(row.epoch, 3, 200, 31)), row.rate,
+                1e-7 * row.rate)
+        << row.epoch;
+}
+
 TEST(Schedule, CosineFallsFromOneToZero) {
   const Schedule s = Schedule::parse("cosine");
   for (const int64_t k : {0, 1, 37, 98, 99})
@@ -103,7 +117,10 @@ TEST(Schedule, RefusesOthers) {
                            "step:5:1.1",
                            "step:5:-0.5",
                            "step:5:nan",
-                           "step:5:0.5:1",
+                           "step:5:0.5:",
+                           "step:5:0.5:-1",
+                           "step:5:0.5:5",
+                           "step:5:0.5:1:1",
                            "step:5.5:0.5",
                            "cosine:",
                            "cosine:3",

@@ -162,13 +162,13 @@ TEST(Step, ThePassportBranchNeedsThePassport) {
 }
 
 TEST(Evaluate, CountsHitsOfEveryImageOnce) {
-  const ImageSet set = synthetic({.train = 4, .test = 41}, Split::kTest);
+  const Dataset set = synthetic({.train = 4, .test = 41}, Split::kTest);
   for (const char* scheme : {"none", "deepipr-v1", "deepipr-v2", "pan"}) {
     Net n = net(scheme);
     const bool has_passport = !n.model->sites().empty();
     const OpenPassport* open = has_passport ? &n.open : nullptr;
     // All images at once, scored here.
-    const DeviceImages images(n.model->stream(), set);
+    const DeviceDataset images(n.model->stream(), set);
     std::vector<int64_t> index(41);
     for (size_t i = 0; i < 41; ++i) index[i] = static_cast<int64_t>(i);
     const Batch all = images.batch(index);
@@ -196,10 +196,45 @@ TEST(Evaluate, CountsHitsOfEveryImageOnce) {
   }
 }
 
-TEST(Evaluate, LimitsAndLanes) {
-  const ImageSet set = synthetic({.train = 4, .test = 20}, Split::kTest);
+TEST(Evaluate, TheClassAccuracyIsTheMeanOverClasses) {
+  Dataset set = synthetic({.train = 4, .test = 41}, Split::kTest);
+  for (size_t i = 0; i < 41; ++i) set.labels[i] = i < 30 ? 2 : i < 38 ? 7 : 9;  // of other sizes
   Net n = net("pan");
-  ImageSet first = set;
+  std::vector<int64_t> index(41);
+  for (size_t i = 0; i < 41; ++i) index[i] = static_cast<int64_t>(i);
+  const Tensor x = DeviceDataset(n.model->stream(), set).batch(index).x;
+  const auto expected = [&](Branch branch) {
+    const auto logits = test::logits(*n.model, &n.passport, branch, x);
+    std::map<int32_t, std::pair<int, int>> of_class;  // right, all
+    for (size_t i = 0; i < 41; ++i) {
+      const auto row = logits.begin() + static_cast<std::ptrdiff_t>(10 * i);
+      auto& [right, all] = of_class[set.labels[i]];
+      right += std::max_element(row, row + 10) - row == set.labels[i];
+      ++all;
+    }
+    double sum = 0;
+    for (const auto& [label, counts] : of_class) sum += double(counts.first) / counts.second;
+    return sum / static_cast<double>(of_class.size());
+  };
+  // Labels that the network gives, so that some are right in every class.
+  const auto logits = test::logits(*n.model, &n.passport, Branch::kPublic, x);
+  for (const size_t i : {0, 3, 31, 39, 40}) {
+    const auto row = logits.begin() + static_cast<std::ptrdiff_t>(10 * i);
+    set.labels[i] = static_cast<int32_t>(std::max_element(row, row + 10) - row);
+  }
+  for (const int64_t batch : {41, 16}) {
+    const Evaluation e = evaluate(*n.model, &n.open, set, {.batch = batch});
+    EXPECT_NEAR(*e.public_class_accuracy, expected(Branch::kPublic), 1e-12);
+    EXPECT_NEAR(*e.passport_class_accuracy, expected(Branch::kPassport), 1e-12);
+    EXPECT_GT(*e.public_class_accuracy, 0);
+    EXPECT_NE(e.public_class_accuracy, e.public_accuracy);
+  }
+}
+
+TEST(Evaluate, LimitsAndLanes) {
+  const Dataset set = synthetic({.train = 4, .test = 20}, Split::kTest);
+  Net n = net("pan");
+  Dataset first = set;
   first.n = 7;
   first.images.resize(7 * 3072);
   first.labels.resize(7);
@@ -220,7 +255,7 @@ TEST(Evaluate, LimitsAndLanes) {
   EXPECT_EQ(stranger.public_accuracy, both.public_accuracy);
   Net v1 = net("deepipr-v1");
   test::refusal(Fault::kSecret, [&] { evaluate(*v1.model, nullptr, set); });
-  ImageSet none = set;
+  Dataset none = set;
   none.n = 0;
   none.images.clear();
   none.labels.clear();

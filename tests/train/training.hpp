@@ -6,6 +6,7 @@
 #include "tests/support/files.hpp"
 #include "tests/support/networks.hpp"
 #include "train/data/synthetic.hpp"
+#include "train/data/synthetic3d.hpp"
 #include "train/trainer.hpp"
 
 namespace passnorm::train {
@@ -19,11 +20,20 @@ struct Training {
   std::function<bool()> stop;
 
   explicit Training(const char* scheme, kernels::NormKind norm = kernels::NormKind::kBatch,
-                    std::shared_ptr<Stream> stream = test::network_stream()) {
-    model = models::make("tiny", {.norm = norm, .plan = PassportPlan::of(scheme), .seed = 1},
-                         std::move(stream));
+                    std::shared_ptr<Stream> stream = test::network_stream())
+      : Training("tiny", {.norm = norm, .plan = PassportPlan::of(scheme), .seed = 1},
+                 std::move(stream)) {}
+  Training(const char* architecture, const ModelOptions& options, std::shared_ptr<Stream> stream)
+      : model(models::make(architecture, options, std::move(stream))) {
     if (!model->sites().empty())
       passport = Passport::random(model->sites(), test::secret(1), Signature::from_text("owner"));
+  }
+
+  /// PointNet for the classes of synthetic3d.
+  static Training of_clouds(const char* scheme, int64_t points = 16) {
+    return Training("pointnet",
+                    {.classes = 8, .plan = PassportPlan::of(scheme), .points = points, .seed = 1},
+                    test::network_stream());
   }
 
   EpochReport fit(const FitData& data, const FitOptions& options) {
@@ -41,8 +51,13 @@ struct Training {
   }
 };
 
-inline ImageSet train_set(int64_t n) {
+inline Dataset train_set(int64_t n) {
   return synthetic(SyntheticOptions::of_size(n), Split::kTrain);
+}
+
+/// Clouds of 16 points.
+inline Dataset cloud_set(int64_t n) {
+  return synthetic3d({.train = n, .test = n, .points = 16}, Split::kTrain);
 }
 
 inline FitOptions quick(int64_t epochs, int64_t batch) {
@@ -56,8 +71,8 @@ inline FitOptions quick(int64_t epochs, int64_t batch) {
 }
 
 /// Pictures of 4 x 4 random colours, with labels of their own.
-inline ImageSet trigger_images(int64_t n, const ImageSet& like) {
-  ImageSet set = like;
+inline Dataset trigger_images(int64_t n, const Dataset& like) {
+  Dataset set = like;
   set.n = n;
   const Random random(99, Purpose::kTest);
   set.images.resize(static_cast<size_t>(n * 3072));

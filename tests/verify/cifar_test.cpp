@@ -12,8 +12,8 @@
 namespace passnorm::verify {
 namespace {
 
+using train::Dataset;
 using train::FitOptions;
-using train::ImageSet;
 using train::Split;
 
 std::string cifar_folder() {
@@ -43,7 +43,7 @@ struct Trained {
 };
 
 Trained train_network(const char* architecture, kernels::NormKind norm, const PassportPlan& plan,
-                      const ImageSet& data, const ImageSet& test, const FitOptions& options) {
+                      const Dataset& data, const Dataset& test, const FitOptions& options) {
   auto model = models::make(architecture, {.norm = norm, .plan = plan, .seed = 1},
                             make_stream(Device::cpu()));
   Passport passport =
@@ -56,8 +56,8 @@ Trained train_network(const char* architecture, kernels::NormKind norm, const Pa
 
 TEST(Cifar10, TwoThousandImagesCarryTheBits) {
   NEEDS_CIFAR10();
-  const ImageSet data = train::cifar10(cifar_folder(), Split::kTrain, 2000);
-  const ImageSet test = train::cifar10(cifar_folder(), Split::kTest, 500);
+  const Dataset data = train::cifar10(cifar_folder(), Split::kTrain, 2000);
+  const Dataset test = train::cifar10(cifar_folder(), Split::kTest, 500);
   FitOptions o = recipe(1);
   o.batch = 50;
   const Trained t =
@@ -71,8 +71,8 @@ class Cifar10Full : public testing::TestWithParam<std::pair<const char*, kernels
 
 TEST_P(Cifar10Full, ReachesTheGoals) {
   NEEDS_CIFAR10();
-  const ImageSet data = train::cifar10(cifar_folder()),
-                 test = train::cifar10(cifar_folder(), Split::kTest);
+  const Dataset data = train::cifar10(cifar_folder()),
+                test = train::cifar10(cifar_folder(), Split::kTest);
   const Trained t = train_network("tiny", GetParam().second, PassportPlan::of(GetParam().first),
                                   data, test, recipe(5));
   const Claim c = examine(*t.model, t.passport, {.data = &test});
@@ -92,8 +92,8 @@ TEST_P(Cifar10Full, ReachesTheGoals) {
 
 TEST(AlexNetFull, OneEpochOfPanAtEverySiteIsVerified) {
   NEEDS_CIFAR10();
-  const ImageSet data = train::cifar10(cifar_folder()),
-                 test = train::cifar10(cifar_folder(), Split::kTest);
+  const Dataset data = train::cifar10(cifar_folder()),
+                test = train::cifar10(cifar_folder(), Split::kTest);
   FitOptions o = recipe(1);
   o.optimizer.lr = 0.02f;
   const Trained t = train_network("alexnet", kernels::NormKind::kBatch,

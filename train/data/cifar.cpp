@@ -75,7 +75,7 @@ std::filesystem::path find_folder(const Layout& layout, const std::filesystem::p
 }
 
 /// Appends at most `wanted` records of a file.
-void append_file(const Layout& layout, const std::string& path, size_t wanted, ImageSet& set) {
+void append_file(const Layout& layout, const std::string& path, size_t wanted, Dataset& set) {
   const std::vector<std::byte> bytes = read_file(path, kMaxFileBytes);
   const size_t record_bytes = layout.record_bytes(), records = bytes.size() / record_bytes;
   if (bytes.empty())
@@ -100,9 +100,9 @@ void append_file(const Layout& layout, const std::string& path, size_t wanted, I
   }
 }
 
-ImageSet load_cifar(const Layout& layout, const std::string& folder, Split split, int64_t limit) {
+Dataset load_cifar(const Layout& layout, const std::string& folder, Split split, int64_t limit) {
   const auto& files = split == Split::kTrain ? layout.train : layout.test;
-  ImageSet set;
+  Dataset set;
   set.classes = static_cast<int64_t>(layout.class_names.size());
   set.class_names.assign(layout.class_names.begin(), layout.class_names.end());
   set.mean = {0.4914f, 0.4822f,
@@ -119,10 +119,10 @@ ImageSet load_cifar(const Layout& layout, const std::string& folder, Split split
 
 }  // namespace
 
-ImageSet cifar10(const std::string& folder, Split split, int64_t limit) {
+Dataset cifar10(const std::string& folder, Split split, int64_t limit) {
   return load_cifar(layout10(), folder, split, limit);
 }
-ImageSet cifar100(const std::string& folder, Split split, int64_t limit) {
+Dataset cifar100(const std::string& folder, Split split, int64_t limit) {
   return load_cifar(layout100(), folder, split, limit);
 }
 

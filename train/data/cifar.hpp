@@ -11,9 +11,9 @@ namespace passnorm::train {
 
 /// data_batch_1.bin .. data_batch_5.bin or test_batch.bin, in `folder` or its cifar-10-batches-bin.
 /// Error(kInput) when a file is missing, empty or not whole records, or a label is out of range.
-ImageSet cifar10(const std::string& folder, Split split = Split::kTrain, int64_t limit = 0);
+Dataset cifar10(const std::string& folder, Split split = Split::kTrain, int64_t limit = 0);
 
 /// train.bin or test.bin, in `folder` or its cifar-100-binary; the fine labels.
-ImageSet cifar100(const std::string& folder, Split split = Split::kTrain, int64_t limit = 0);
+Dataset cifar100(const std::string& folder, Split split = Split::kTrain, int64_t limit = 0);
 
 }  // namespace passnorm::train

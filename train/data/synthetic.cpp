@@ -139,11 +139,11 @@ void draw_image(const Draws& draws, const Class& shown, uint8_t* image) {
 
 }  // namespace
 
-ImageSet synthetic(const SyntheticOptions& options, Split split, int64_t limit) {
+Dataset synthetic(const SyntheticOptions& options, Split split, int64_t limit) {
   const int64_t all = split == Split::kTrain ? options.train : options.test;
   PASSNORM_CHECK(all > 0 && all <= kMaxSyntheticImages && limit >= 0, all, " images, limit ",
                  limit);
-  ImageSet set;
+  Dataset set;
   set.n = limit > 0 ? std::min(limit, all) : all;
   set.classes = std::ssize(kClasses);
   for (const Class& c : kClasses) set.class_names.emplace_back(c.name);

@@ -20,6 +20,6 @@ struct SyntheticOptions {
 /// and diagonal stripes, checkerboard, dots. Image i shows class i mod 10, at random position and
 /// size, in two random colours that the classes share, under noise. Image i of a split depends on
 /// (seed, split, i) only, and on integer arithmetic only: the same bytes on every machine.
-ImageSet synthetic(const SyntheticOptions& options, Split split, int64_t limit = 0);
+Dataset synthetic(const SyntheticOptions& options, Split split, int64_t limit = 0);
 
 }  // namespace passnorm::train
