@@ -14,6 +14,7 @@
 #include "engine/io/text.hpp"
 #include "models/model_file.hpp"
 #include "train/checkpoint.hpp"
+#include "train/data/trigger_binding.hpp"
 
 namespace passnorm::cli {
 namespace {
@@ -24,7 +25,8 @@ constexpr uint64_t kMaxText = uint64_t{1} << 30;
 constexpr uint64_t kMaxTensors = uint64_t{64} << 30;
 constexpr size_t kHead = 4096;
 constexpr std::string_view kModel = "passnorm.model/", kPassport = "passnorm.passport/",
-                           kCheckpoint = "passnorm.checkpoint/";
+                           kCheckpoint = "passnorm.checkpoint/",
+                           kTriggerOwner = "passnorm.trigger-owner/";
 
 std::string shown(const std::string& path) { return printable(path, 4096); }
 
@@ -149,7 +151,8 @@ Json describe_passport(const std::string& path) {
   for (const SitePassport& s : passport.sites()) {
     const kernels::ConvGeometry& g = s.site.geometry;
     sites.push_back({{"name", s.site.name},
-                     {"key", {g.c, g.h, g.w}},
+                     {"key", s.site.kind == Site::Kind::kLinear ? Json::array({g.c})
+                                                                : Json::array({g.c, g.h, g.w})},
                      {"window", g.window()},
                      {"bits", s.site.channels()}});
   }
@@ -166,6 +169,13 @@ Json describe_passport(const std::string& path) {
   json["bits_bound"] = passport.bits_bound();
   json["sites"] = sites;
   json["lane_state"] = lane_state;
+  return json;
+}
+
+Json describe_trigger_owner(const std::string& path) {
+  Json json = start(path, "trigger owner");
+  json["sealed"] = false;
+  json["signature"] = train::TriggerOwner::load(path).signature;
   return json;
 }
 
@@ -226,6 +236,7 @@ Json describe_tensors(const std::string& path) {
   };
   const std::string format = metadata("format");
   if (format.starts_with(kPassport)) return describe_passport(path);
+  if (format.starts_with(kTriggerOwner)) return describe_trigger_owner(path);
   if (format.starts_with(kCheckpoint)) return describe_checkpoint(path);
   const bool model = format.starts_with(kModel), torchvision = metadata("names") == "torchvision";
   Json json = start(path, model ? "model" : torchvision ? "torchvision" : "tensors");
@@ -328,8 +339,10 @@ Json describe(const std::string& path) {
   const std::string head = read_head(path);
   if (is_sealed(bytes_of(head))) return describe_sealed(path, head);
   if (head.size() > 8 && head[8] == '{')
-    // A passport that this program wrote says so at the front, and is read into wiped memory only.
-    return head.find(kPassport) != head.npos ? describe_passport(path) : describe_tensors(path);
+    // A secret that this program wrote says so at the front, and is read into wiped memory only.
+    return head.find(kPassport) != head.npos       ? describe_passport(path)
+           : head.find(kTriggerOwner) != head.npos ? describe_trigger_owner(path)
+                                                   : describe_tensors(path);
   const std::vector<std::byte> bytes = read_file(path, kMaxText);
   const std::string_view text = text_of(bytes);
   if (text.starts_with('{')) return describe_json_lines(path, text);

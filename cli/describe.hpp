@@ -12,7 +12,8 @@ namespace passnorm::cli {
 ///   torchvision  a network exported under torchvision's names
 ///   tensors      any other safetensors file
 ///   passport     an owner's passport: never a key, a bit or the seed
-///   sealed       a passport behind a passphrase: its size and what a guess costs
+///   trigger owner  the secret of a trigger set: the name it is for
+///   sealed       a secret behind a passphrase: its size and what a guess costs
 ///   checkpoint   of a training run: its settings, never its tensors' values
 ///   settings     a TOML file; the seed, from which a passport may follow, is left out
 ///   metrics      metrics.jsonl or metrics.csv: the last epoch

@@ -79,6 +79,9 @@ std::string summary(const Json& json) {
   if (kind == "torchvision") return "model under torchvision's names: " + network(json);
   if (kind == "tensors") return "safetensors: " + count(json["tensors"].size(), "tensor");
   if (kind == "passport") return "passport: " + passport(json);
+  if (kind == "trigger owner")
+    return "the secret of a trigger set, for the name " +
+           quote(json["signature"].get<std::string>());
   if (kind == "sealed")
     return fmt::format("sealed with a passphrase: a guess costs Argon2id, t = {}, {:.6g} MiB",
                        text(json["argon2id"]["passes"]),

@@ -1,25 +1,30 @@
 #include <fmt/format.h>
 
-#include "cli/app.hpp"
 #include "cli/options.hpp"
+#include "cli/verify_options.hpp"
+#include "train/data/trigger_manifest.hpp"
 
 namespace passnorm::cli {
 namespace {
 
-struct Options {
-  ModelArgument model;
-  Machine machine;
-  std::string data;
-  int64_t limit_test = 0;
-  verify::ExamineOptions examine;
-  bool json = false;
-};
+/// A black-box claim needs neither, so that the command line cannot require them.
+void check_options(const VerifyOptions& o) {
+  for (const char* name : {"--triggers", "--owner-file", "--predictions", "--decoy-predictions",
+                           "--decoys", "--classes"})
+    if (o.given(name)) fail(Fault::kUsage, name, " goes with --black-box");
+  const char* missing = o.model.path.empty()       ? "model"
+                        : o.model.passport.empty() ? "--passport"
+                                                   : nullptr;
+  if (missing) fail(Fault::kUsage, missing, " is required (passnorm verify --help tells more)");
+}
 
-int run(const Options& o) {
+int run(const VerifyOptions& o) {
+  if (o.black_box) return verify_black_box(o);
+  check_options(o);
   const auto opened = o.model.open(o.machine.stream());
   Model& model = *opened.loaded.model;
   verify::ExamineOptions examine = o.examine;
-  train::ImageSet data;
+  train::Dataset data;
   if (!o.data.empty()) {
     data = test_set(o.data, o.limit_test, model, opened.loaded.normalisation);
     examine.data = &data;
@@ -35,9 +40,12 @@ int run(const Options& o) {
 }  // namespace
 
 void add_verify(CLI::App& app, Action& action) {
-  CLI::App* command = app.add_subcommand("verify", "Does this passport belong to this network?");
-  auto o = std::make_shared<Options>();
-  o->model.add_to(*command, true);
+  CLI::App* command = app.add_subcommand(
+      "verify", "Does this passport belong to this network? Does it know these triggers?");
+  auto o = std::make_shared<VerifyOptions>();
+  o->command = command;
+  o->model.add_to(*command, false);
+  command->get_option("model")->required(false);
   OptionTable options(*command);
   options.text("data", o->data,
                "test set for the branches' accuracy: cifar10:DIR | cifar100:DIR | synthetic",
@@ -48,13 +56,31 @@ void add_verify(CLI::App& app, Action& action) {
   options.integer("null-images", o->examine.null_images, "test images for each of them", 1, kMany);
   options.integer("tests", o->examine.tests,
                   "claims tried so far, this one included: corrects log2 p", 1, int64_t{1} << 40);
-  options.integer("seed", o->examine.seed, "of the random passports", 0,
+  options.integer("seed", o->examine.seed, "of the random passports and decoys", 0,
                   std::numeric_limits<int64_t>::max());
   options.call_flag("json", o->json, "one JSON document on stdout");
+  options.group("Black box");
+  options.call_flag("black-box", o->black_box,
+                    "the network is asked, not opened: its answers on triggers are examined");
+  options.text("triggers", o->triggers,
+               "as train takes them: a folder, or a second data set and how many of it",
+               "DIR|SPEC#COUNT");
+  options.text("owner-file", o->owner_file,
+               "the triggers' secret: shows that labels could not be chosen", "FILE");
+  options.text("predictions", o->predictions,
+               "in place of the model: CSV with the columns file, label", "FILE");
+  options.text("decoy-predictions", o->decoy_predictions,
+               "the same on pictures of the kind that are no triggers", "FILE");
+  options.integer("classes", o->classes, "of --predictions; 0: those that labels are bound to", 0,
+                  train::kMaxTriggerClasses);
+  options.integer("decoys", o->decoys, "such pictures drawn for a model; 0 = none", 0, 1'000'000);
   o->machine.add_to(*command);
   command->footer(
       "Exit code: 0 supported, 9 inconclusive, 1 not supported.\n"
-      "Example: passnorm verify runs/a --passport runs/a/owner.passport --data cifar10:data");
+      "Examples:\n"
+      "  passnorm verify runs/a --passport runs/a/owner.passport --data cifar10:data\n"
+      "  passnorm verify suspect.safetensors --black-box --triggers t --owner-file t.owner\n"
+      "  passnorm verify --black-box --triggers t --owner-file t.owner --predictions answers.csv");
   command->callback([o, &action] { action = [o] { return run(*o); }; });
 }
 

@@ -20,10 +20,16 @@ TEST(Program, EveryCommandExplainsItself) {
     std::vector<std::string> parts;
   } rows[] = {
       {{},
-       {"train", "eval", "verify", "demo", "doctor", "export", "inspect", "bench", "Exit codes:"}},
+       {"train", "eval", "verify", "data", "demo", "doctor", "export", "inspect", "bench",
+        "Exit codes:"}},
       {{"train"}, {"--scheme", "Examples:\n  passnorm train", "--seed"}},
       {{"eval"}, {"--passport", "Example: passnorm eval"}},
-      {{"verify"}, {"--tests", "Example: passnorm verify", "--null"}},
+      {{"verify"}, {"--tests", "Examples:\n  passnorm verify", "--null", "--black-box"}},
+      {{"attack"}, {"--list", "--set KEY=VALUE", "Examples:\n  passnorm attack prune"}},
+      {{"report"}, {"--with-seeds", "Example: passnorm report"}},
+      {{"data"}, {"triggers", "manifest"}},
+      {{"data", "triggers"}, {"--count", "Examples:\n  passnorm data triggers"}},
+      {{"data", "manifest"}, {"--owner-file", "Examples:\n  passnorm data manifest"}},
       {{"demo"}, {"--epochs", "--overwrite"}},
       {{"bench"}, {"step"}},
       {{"bench", "step"}, {"--batch", "Example: passnorm bench step"}},
@@ -127,6 +133,11 @@ TEST(Program, RefusesWhatItDoesNotUnderstand) {
       {"verify", out, "--passport", out, "--tests", "0"},
       {"verify", out, "--passport", out, "--null", "-1"},
       {"verify", out, "--passport", out, "--null-images", "0"},
+      {"data"},
+      {"data", "triggers"},
+      {"data", "trigger", "--out", out},
+      {"data", "triggers", "--out", out, "--count", "0"},
+      {"data", "manifest"},
       {"demo", "--epochs", "0"},
       {"demo", "extra"},
       {"bench"},
@@ -140,9 +151,21 @@ TEST(Program, RefusesWhatItDoesNotUnderstand) {
 }
 
 TEST(Program, HelpFitsIntoEightyColumns) {
-  const std::vector<std::vector<std::string>> commands = {
-      {},         {"doctor"}, {"demo"},    {"train"}, {"eval"},
-      {"verify"}, {"export"}, {"inspect"}, {"bench"}, {"bench", "step"}};
+  const std::vector<std::vector<std::string>> commands = {{},
+                                                          {"doctor"},
+                                                          {"demo"},
+                                                          {"train"},
+                                                          {"eval"},
+                                                          {"verify"},
+                                                          {"attack"},
+                                                          {"report"},
+                                                          {"export"},
+                                                          {"inspect"},
+                                                          {"bench"},
+                                                          {"bench", "step"},
+                                                          {"data"},
+                                                          {"data", "triggers"},
+                                                          {"data", "manifest"}};
   for (std::vector<std::string> arguments : commands) {
     arguments.push_back("--help");
     std::istringstream lines(passnorm(arguments).out);

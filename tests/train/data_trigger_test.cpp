@@ -24,12 +24,18 @@ std::string entry(const std::string& file, const std::string& label, const std::
   return R"({"file": ")" + file + R"(", "label": )" + label + R"(, "sha256": ")" + hash + "\"}";
 }
 
+/// Of a manifest whose labels are bound.
+std::string bound(const std::string& binding, const std::string& images) {
+  return R"({"format": "passnorm.triggers/1", "bound": )" + binding + R"(, "images": [)" + images +
+         "]}";
+}
+
 std::string manifest(const std::string& images) {
   return R"({"format": "passnorm.triggers/1", "images": [)" + images + "]}";
 }
 
-const ImageSet& like() {
-  static const ImageSet set = synthetic({}, Split::kTest, 1);
+const Dataset& like() {
+  static const Dataset set = synthetic({}, Split::kTest, 1);
   return set;
 }
 
@@ -39,7 +45,7 @@ TEST(TriggerSet, FromAManifest) {
   folder.write("deep/er/a.png", picture(9));
   folder.write("manifest.json", manifest(entry("deep/er/a.png", "4", hash_of(picture(9))) + "," +
                                          entry("b.png", "0", hash_of(picture(7)))));
-  const ImageSet set = trigger_set(folder.path(), like());
+  const Dataset set = trigger_set(folder.path(), like());
   EXPECT_EQ(set.n, 2);
   EXPECT_EQ(set.labels, (std::vector<int32_t>{4, 0}));
   EXPECT_EQ(set.classes, 10);
@@ -56,10 +62,10 @@ TEST(TriggerSet, PlanesOfTheMiddle) {
   const Picture whole = test::pattern({9, 12});
   folder.write("x", test::png_file(whole));
   folder.write("manifest.json", manifest(entry("x", "1", hash_of(test::png_file(whole)))));
-  ImageSet small = like();
+  Dataset small = like();
   small.h = 5;
   small.w = 6;
-  const ImageSet set = trigger_set(folder.path(), small);
+  const Dataset set = trigger_set(folder.path(), small);
   ASSERT_EQ(set.images.size(), 3u * 5 * 6);
   for (size_t c = 0; c < 3; ++c)
     for (size_t y = 0; y < 5; ++y)
@@ -79,7 +85,7 @@ TEST(TriggerSet, PlainFormPairsInNaturalOrder) {
   }
   folder.write("pics/.hidden", "not looked at");
   folder.write("labels-cifar.txt", labels);
-  const ImageSet plain = trigger_set(folder.path(), like());
+  const Dataset plain = trigger_set(folder.path(), like());
   ASSERT_EQ(plain.n, 7);
   for (int64_t k = 0; k < plain.n; ++k) {
     EXPECT_EQ(plain.labels[static_cast<size_t>(k)], k);
@@ -88,15 +94,22 @@ TEST(TriggerSet, PlainFormPairsInNaturalOrder) {
 
   write_trigger_manifest(folder.path(), 10);
   std::filesystem::remove(folder.path("labels-cifar.txt"));
-  const ImageSet hashed = trigger_set(folder.path(), like());
+  const Dataset hashed = trigger_set(folder.path(), like());
   EXPECT_EQ(hashed.images, plain.images);
   EXPECT_EQ(hashed.labels, plain.labels);
 }
 
 TEST(TriggerManifest, WhatIsWrittenIsRead) {
-  const std::vector<Trigger> triggers = {{"a b.png", 3, sha256(bytes_of("a"))},
-                                         {"..x/\xc3\xa4.jpg", 0, sha256(bytes_of("b"))}};
-  EXPECT_EQ(parse_trigger_manifest("m", trigger_manifest(triggers), 4), triggers);
+  TriggerManifest triggers{.bound = {},
+                           .images = {{"a b.png", 3, sha256(bytes_of("a"))},
+                                      {"..x/\xc3\xa4.jpg", 0, sha256(bytes_of("b"))}}};
+  EXPECT_EQ(parse_trigger_manifest("m", manifest_text(triggers), 4), triggers);
+  for (const int64_t side : {0, 8, 32, 1024}) {
+    triggers.bound =
+        TriggerBinding{.classes = 4, .generated_side = side, .commitment = sha256(bytes_of("c"))};
+    EXPECT_EQ(parse_trigger_manifest("m", manifest_text(triggers), 10), triggers);
+    EXPECT_EQ(parse_trigger_manifest("m", manifest_text(triggers), 0), triggers);
+  }
 }
 
 TEST(TriggerManifest, RefusesInOneLine) {
@@ -150,6 +163,40 @@ TEST(TriggerManifest, RefusesInOneLine) {
       {manifest(entry("a\\nb", "1", hash)), "\"a\\x0ab\": it has control characters"},
       {manifest(entry("a\\u007f", "1", hash)), "it has control characters"},
   };
+  const auto binding = [&](const std::string& classes, const std::string& side) {
+    return R"({"classes": )" + classes + R"(, "generated_side": )" + side + R"(, "commitment": ")" +
+           hash + "\"}";
+  };
+  const struct {
+    std::string bound;
+    const char* reason;
+  } bindings[] = {
+      {"7", "m.json: \"bound\": expected an object, found number"},
+      {"{}", "m.json: \"bound\": the key \"classes\" is missing"},
+      {binding("1", "0"), "\"bound\": \"classes\" must be a whole number from 2 to 1048576"},
+      {binding("-2", "0"), "\"classes\" must be a whole number"},
+      {binding("1048577", "0"), "\"classes\" must be a whole number"},
+      {binding("10.0", "0"), "\"classes\" must be a whole number"},
+      {binding("10", "7"), "\"generated_side\" must be 0 or at least 8"},
+      {binding("10", "1025"), "\"generated_side\" must be a whole number from 0 to 1024"},
+      {binding("10", "null"), "\"generated_side\" must be a whole number from 0 to 1024"},
+      {binding("10", "0").insert(1, "\"class\": 1, "),
+       "\"bound\": unknown key \"class\"; did you mean classes?"},
+      {R"({"classes": 10, "generated_side": 0, "commitment": "aa"})",
+       "\"commitment\": expected 64 hexadecimal digits"},
+  };
+  for (const auto& c : bindings)
+    EXPECT_CONTAINS(
+        refusal(Fault::kInput, [&] { parse_trigger_manifest("m.json", bound(c.bound, good), 10); }),
+        c.reason);
+  const std::string three = bound(binding("3", "0"), entry("a", "3", hash));
+  EXPECT_EQ(parse_trigger_manifest("m.json", three, 10).images.size(), 1u);
+  EXPECT_CONTAINS(refusal(Fault::kInput, [&] { parse_trigger_manifest("m.json", three, 0); }),
+                  "image 0: \"label\" must be a whole number from 0 to 2");
+  EXPECT_CONTAINS(
+      refusal(Fault::kUsage, [&] { parse_trigger_manifest("m.json", manifest(good), 0); }),
+      "m.json: its labels are free");
+
   std::string many;
   for (int i = 0; i <= 100'000; ++i) many += i == 0 ? "{}" : ",{}";
   EXPECT_CONTAINS(
@@ -158,7 +205,7 @@ TEST(TriggerManifest, RefusesInOneLine) {
   for (const auto& c : cases)
     EXPECT_CONTAINS(refusal(Fault::kInput, [&] { parse_trigger_manifest("m.json", c.text, 10); }),
                     c.reason);
-  EXPECT_EQ(parse_trigger_manifest("m.json", manifest(good), 2).size(), 1u);
+  EXPECT_EQ(parse_trigger_manifest("m.json", manifest(good), 2).images.size(), 1u);
 }
 
 TEST(TriggerSet, RefusesPicturesThatAreNotThoseOfTheManifest) {
@@ -206,7 +253,7 @@ TEST(TriggerSet, RefusesPicturesThatAreNotThoseOfTheManifest) {
   std::filesystem::create_directory_symlink("set", folder.path("alias"));
   EXPECT_EQ(trigger_set(folder.path("alias"), like()).n, 1);
 
-  ImageSet grey = like();
+  Dataset grey = like();
   grey.channels = 1;
   EXPECT_CONTAINS(refusal(Fault::kUsage, [&] { trigger_set(folder.path("set"), grey); }),
                   "trigger pictures have 3 channels, the images of this data set 1");
@@ -246,7 +293,7 @@ TEST(TriggerSet, RefusesABrokenPlainForm) {
 TEST(TriggerSet, TheRealSet) {
   const char* data = std::getenv("PASSNORM_DATA");
   if (!data) GTEST_SKIP() << "set PASSNORM_DATA to a folder that holds trigger/ of WatermarkNN";
-  const ImageSet set = trigger_set(std::string(data) + "/trigger", like());
+  const Dataset set = trigger_set(std::string(data) + "/trigger", like());
   ASSERT_EQ(set.n, 100);
   EXPECT_EQ(std::vector(set.labels.begin(), set.labels.begin() + 12),
             (std::vector<int32_t>{6, 2, 8, 3, 6, 8, 2, 4, 1, 3, 7, 4}));

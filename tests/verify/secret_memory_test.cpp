@@ -8,6 +8,7 @@
 #include "tests/support/memory_scan.hpp"
 #include "tests/support/networks.hpp"
 #include "train/data/dataset.hpp"
+#include "train/data/trigger_binding.hpp"
 #include "train/trainer.hpp"
 #include "verify/examine.hpp"
 
@@ -193,8 +194,8 @@ TEST_F(SecretMemory, TrainingAndExaminationLeaveNothing) {
   const TemporaryFolder folder;
   const std::string released = folder.path("m"), owner = folder.path("p");
   const train::DataSpec data = train::parse_data_spec("synthetic:N=128");
-  const train::ImageSet images = train::load(data, train::Split::kTrain);
-  const train::ImageSet test = train::load(data, train::Split::kTest, 64);
+  const train::Dataset images = train::load(data, train::Split::kTrain);
+  const train::Dataset test = train::load(data, train::Split::kTest, 64);
   MemoryScan scan;
   auto model = network();
   {
@@ -214,6 +215,21 @@ TEST_F(SecretMemory, TrainingAndExaminationLeaveNothing) {
     EXPECT_TRUE(claim.bits_bound);
   }
   EXPECT_EQ(scan.found(), Found()) << "after examination";
+}
+
+TEST_F(SecretMemory, ATriggerOwnerLeavesNothing) {
+  const TemporaryFolder folder;
+  const std::string set = folder.path("t"), file = folder.path("t.owner");
+  MemoryScan scan;
+  {
+    const train::TriggerOwner owner{fresh_seed(), "a"};
+    scan.add("secret", std::as_bytes(owner.secret.bytes()), 1);
+    train::generate_triggers(set, owner, {.count = 5, .side = 8});
+    owner.save(file);
+    EXPECT_EQ(train::why_unbound(set, 10, train::TriggerOwner::load(file)), "");
+    EXPECT_TRUE(scan.found().contains("secret"));
+  }
+  EXPECT_EQ(scan.found(), Found());
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 #include "verify/statistics.hpp"
 
 #include <cmath>
+#include <limits>
+#include <vector>
 
 #include "tests/support/files.hpp"
 
@@ -130,6 +132,102 @@ TEST(BinomialTail, FallsWithEveryMatch) {
     // The same share of more bits is rarer.
     EXPECT_LT(log2_binomial_tail(3 * n, 4 * n), log2_binomial_tail(3 * n / 2, 2 * n));
   }
+}
+
+/// log2 P[X >= k] over every outcome.
+double enumerated(int64_t k, const std::vector<double>& p) {
+  long double sum = 0;
+  for (uint32_t outcome = 0; outcome < 1u << p.size(); ++outcome) {
+    long double probability = 1;
+    for (size_t j = 0; j < p.size(); ++j)
+      probability *=
+          outcome >> j & 1 ? static_cast<long double>(p[j]) : 1 - static_cast<long double>(p[j]);
+    if (__builtin_popcount(outcome) >= k) sum += probability;
+  }
+  return static_cast<double>(std::log2(sum));
+}
+
+TEST(PoissonBinomialTail, EqualsTheSumOverAllOutcomes) {
+  const std::vector<double> sets[] = {
+      {0.5},
+      {0.1, 0.9},
+      {0.3, 1e-6, 0.7, 0.999, 0.25, 0.5},
+      {0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1},
+      {0.05, 0.6, 1, 0.2, 0.35, 0.9, 0.01, 0.5, 0.45, 0.15, 0.8},
+  };
+  for (const auto& p : sets)
+    for (int64_t k = 1; k <= std::ssize(p); ++k) {
+      const double expected = enumerated(k, p);
+      EXPECT_NEAR(log2_poisson_binomial_tail(k, p), expected, 1e-11 * std::abs(expected) + 1e-15)
+          << k << " of " << p.size();
+    }
+}
+
+TEST(PoissonBinomialTail, IsTheBinomialForEqualProbabilities) {
+  for (const int64_t n : {1, 2, 10, 100, 256, 1152, 4800}) {
+    const std::vector<double> half(static_cast<size_t>(n), 0.5);
+    for (const int64_t k : {int64_t{1}, n / 4, n / 2, n / 2 + 1, 3 * n / 5, 3 * n / 4, n - 1, n}) {
+      const double expected = log2_binomial_tail(k, n);
+      EXPECT_NEAR(log2_poisson_binomial_tail(k, half), expected,
+                  1e-10 * std::abs(expected) + 1e-200)
+          << k << " of " << n;
+    }
+  }
+  const std::vector<double> tenth(100, 0.1);
+  EXPECT_NEAR(log2_poisson_binomial_tail(100, tenth), -100 * std::log2(10.0), 1e-10);
+}
+
+// p[j] = (j mod 7 + 1) / 20: exact sums in integers, their logarithm with 60 digits.
+TEST(PoissonBinomialTail, ManyDifferentProbabilities) {
+  const struct {
+    int64_t matched, total;
+    double log2_p;
+  } rows[] = {
+      {1, 20, -0.017439196099297585},     {3, 20, -0.3607469136848005},
+      {4, 20, -0.8360025588562906},       {5, 20, -1.575629967029011},
+      {10, 20, -9.589670240528566},       {15, 20, -25.245136366946436},
+      {19, 20, -45.28528296711721},       {20, 20, -52.34829276464301},
+      {1, 100, -1.8063765157992346e-10},  {9, 100, -0.001112857036385348},
+      {19, 100, -0.6911487538661054},     {20, 100, -0.9522957381401184},
+      {29, 100, -6.153949644835839},      {50, 100, -39.18074542927272},
+      {75, 100, -116.61695754494052},     {99, 100, -249.644147670992},
+      {100, 100, -259.00389723131434},    {1, 1000, -7.862859083692811e-101},
+      {99, 1000, -3.195624093361355e-19}, {199, 1000, -0.8859939448626999},
+      {200, 1000, -0.9754630227581694},   {299, 1000, -46.97702249857768},
+      {500, 1000, -356.59263659000317},   {750, 1000, -1122.6961758209366},
+      {999, 1000, -2553.3017588084767},   {1000, 1000, -2565.948703180039},
+      {1, 3000, -1.879575646226982e-301}, {299, 3000, -4.854708642922598e-53},
+      {599, 3000, -0.9408229840901543},   {600, 3000, -0.9938646368464251},
+      {899, 3000, -135.35960120057536},   {1500, 3000, -1060.4636556699038},
+      {2250, 3000, -3358.450545455692},   {2999, 3000, -7682.90665479994},
+      {3000, 3000, -7697.13829029161},
+  };
+  for (const auto& row : rows) {
+    std::vector<double> p;
+    for (int64_t j = 0; j < row.total; ++j) p.push_back(static_cast<double>(j % 7 + 1) / 20);
+    EXPECT_NEAR(log2_poisson_binomial_tail(row.matched, p), row.log2_p,
+                1e-10 * std::abs(row.log2_p) + 1e-200)
+        << row.matched << " of " << row.total;
+  }
+}
+
+TEST(PoissonBinomialTail, Edges) {
+  EXPECT_EQ(log2_poisson_binomial_tail(0, {}), 0);
+  EXPECT_EQ(log2_poisson_binomial_tail(-1, std::vector<double>{0.5}), 0);
+  // Trials that are decided.
+  EXPECT_EQ(log2_poisson_binomial_tail(2, std::vector<double>{1, 1, 0}), 0);
+  EXPECT_EQ(log2_poisson_binomial_tail(3, std::vector<double>{1, 1, 0}),
+            -std::numeric_limits<double>::infinity());
+  EXPECT_NEAR(log2_poisson_binomial_tail(2, std::vector<double>{1, 0.25, 0}), -2, 1e-12);
+  EXPECT_NEAR(log2_poisson_binomial_tail(2, std::vector<double>{1e-300, 1e-300}),
+              -2 * 300 * std::log2(10.0), 1e-9);
+  // The largest set there is.
+  const std::vector<double> many(100'000, 0.01);
+  EXPECT_NEAR(log2_poisson_binomial_tail(100'000, many), -1e5 * std::log2(100.0), 1e-4);
+  EXPECT_GT(log2_poisson_binomial_tail(1000, many), -1.05);
+  test::refusal(Fault::kBug, [] { log2_poisson_binomial_tail(2, std::vector<double>{0.5}); });
+  test::refusal(Fault::kBug, [] { log2_poisson_binomial_tail(1, std::vector<double>{1.5}); });
+  test::refusal(Fault::kBug, [] { log2_poisson_binomial_tail(1, std::vector<double>{NAN}); });
 }
 
 }  // namespace

@@ -18,6 +18,7 @@ struct ImageSize {
 struct Picture {
   ImageSize size;
   std::vector<uint8_t> rgb;  ///< [h, w, 3]
+  bool operator==(const Picture&) const = default;
 };
 
 /// What a file may hold; a larger one is refused before memory is taken for it.
@@ -34,6 +35,10 @@ struct ImageLimits {
 Picture decode_image(std::string_view name, std::span<const std::byte> bytes,
                      const ImageLimits& limits = {});
 
+/// The bytes of a PNG file, RGB with 8 bits a value, that decode_image gives back as they were. The
+/// same picture and libpng give the same bytes.
+std::vector<std::byte> encode_png(const Picture& picture);
+
 /// torchvision.transforms.Resize(side): the shorter side becomes `side`, the longer one
 /// floor(side * longer / shorter). Bilinear with antialias: the weight of a pixel falls linearly
 /// with its distance to the centre of the output pixel and is zero one output pixel (at least one
@@ -44,5 +49,8 @@ Picture resize_shorter_side(const Picture& picture, int64_t side);
 /// (rounded down) before the picture; of what is larger the middle stays, from round(excess / 2)
 /// with halves to the even.
 Picture center_crop(const Picture& picture, ImageSize size);
+
+/// Its colour planes [3, h, w], behind what `images` holds: how a Dataset keeps pictures.
+void append_planes(const Picture& picture, std::vector<uint8_t>& images);
 
 }  // namespace passnorm::train

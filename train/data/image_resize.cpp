@@ -116,4 +116,9 @@ Picture center_crop(const Picture& picture, ImageSize size) {
   return out;
 }
 
+void append_planes(const Picture& picture, std::vector<uint8_t>& images) {
+  for (size_t c = 0; c < 3; ++c)
+    for (size_t i = c; i < picture.rgb.size(); i += 3) images.push_back(picture.rgb[i]);
+}
+
 }  // namespace passnorm::train

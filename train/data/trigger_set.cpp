@@ -3,70 +3,27 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
+#include <iterator>
 #include <set>
 #include <utility>
 
 #include "engine/io/file.hpp"
-#include "engine/io/json.hpp"
 #include "engine/io/text.hpp"
 #include "kernels/runtime/check.hpp"
+#include "train/data/cross_domain.hpp"
 #include "train/data/image_file.hpp"
+#include "train/data/npy.hpp"
 
 namespace passnorm::train {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kFormat = "passnorm.triggers/1";
 constexpr const char* kManifest = "manifest.json";
 constexpr const char* kLabels = "labels-cifar.txt";
 constexpr const char* kPictures = "pics";
 constexpr uint64_t kMaxListBytes = uint64_t{16} << 20;
 constexpr uint64_t kMaxPictureBytes = uint64_t{64} << 20;
-constexpr size_t kMaxTriggers = 100'000;
-
-/// Error(kInput) unless `json` is an object with exactly these keys.
-void require_keys(const std::string& where, const Json& json,
-                  std::span<const std::string_view> expected) {
-  if (!json.is_object())
-    fail(Fault::kInput, where, ": expected an object, found ", json.type_name());
-  for (const std::string_view key : expected)
-    if (!json.contains(key)) fail(Fault::kInput, where, ": the key ", quote(key), " is missing");
-  for (const auto& [key, value] : json.items()) {
-    if (std::ranges::find(expected, key) != expected.end()) continue;
-    const std::string_view near = nearest(key, expected);
-    fail(Fault::kInput, where, ": unknown key ", quote(key),
-         near.empty() ? "" : "; did you mean " + std::string(near) + "?");
-  }
-}
-
-const std::string& text_at(const std::string& where, const Json& json, const char* key) {
-  const Json& value = json.at(key);
-  if (!value.is_string())
-    fail(Fault::kInput, where, ": \"", key, "\" must be a string, not ", value.type_name());
-  return value.get_ref<const std::string&>();
-}
-
-/// Why this is no path to a file in the folder of its list, or an empty text.
-std::string_view fault_of_path(std::string_view path) {
-  if (std::ranges::any_of(path, [](unsigned char c) { return c < 0x20 || c == 0x7f; }))
-    return "it has control characters";
-  if (path.starts_with('/')) return "it is absolute";
-  for (size_t begin = 0; begin <= path.size();) {
-    const size_t end = std::min(path.find('/', begin), path.size());
-    const std::string_view part = path.substr(begin, end - begin);
-    if (part.empty()) return "it has an empty part";
-    if (part == "." || part == "..") return "it has the part \".\" or \"..\"";
-    begin = end + 1;
-  }
-  return {};
-}
-
-int32_t checked_label(const std::string& where, const Json& label, int64_t classes) {
-  if (!label.is_number_unsigned() || label.get<uint64_t>() >= static_cast<uint64_t>(classes))
-    fail(Fault::kInput, where, ": \"label\" must be a whole number from 0 to ", classes - 1);
-  return label.get<int32_t>();
-}
 
 /// A picture of the list, found and read.
 std::vector<std::byte> read_picture(const fs::path& folder, const std::string& file,
@@ -130,115 +87,102 @@ std::vector<int32_t> parse_labels(const std::string& name, std::string_view text
 }
 
 /// The entries of the plain form; their hashes are not known.
-std::vector<Trigger> plain_list(const fs::path& folder, int64_t classes) {
-  const std::string name = (folder / kLabels).string();
+TriggerManifest plain_list(const std::string& folder, int64_t classes) {
+  const std::string name = (fs::path(folder) / kLabels).string();
+  if (classes == 0)
+    fail(Fault::kUsage, name, ": says nothing of the number of classes: --classes is needed");
   const std::vector<int32_t> labels =
       parse_labels(name, text_of(read_file(name, kMaxListBytes)), classes);
-  std::vector<std::string> files;
-  std::error_code error;
-  for (fs::directory_iterator it(folder / kPictures, error), end; !error && it != end;
-       it.increment(error))
-    if (std::string file = it->path().filename(); !file.starts_with('.'))
-      files.push_back(std::move(file));
-  if (error) fail(Fault::kInput, (folder / kPictures).string(), ": cannot list: ", error.message());
+  const std::vector<std::string> files = list_pictures(folder);
   if (files.size() != labels.size() || files.empty())
     fail(Fault::kInput, name, ": ", labels.size(), " labels for the ", files.size(),
          " pictures in ", kPictures, "/; expected one each, and at least one");
-  std::ranges::sort(files, natural_less);
-  std::vector<Trigger> triggers;
-  for (size_t i = 0; i < files.size(); ++i)
-    triggers.push_back({std::string(kPictures) + '/' + files[i], labels[i], {}});
-  return triggers;
-}
-
-/// [h, w, 3] to planes, behind the others.
-void append_planes(const Picture& picture, std::vector<uint8_t>& images) {
-  for (size_t c = 0; c < 3; ++c)
-    for (size_t i = c; i < picture.rgb.size(); i += 3) images.push_back(picture.rgb[i]);
+  TriggerManifest list;
+  for (size_t i = 0; i < files.size(); ++i) list.images.push_back({files[i], labels[i], {}});
+  return list;
 }
 
 }  // namespace
 
-std::vector<Trigger> parse_trigger_manifest(std::string_view name, std::string_view text,
-                                            int64_t classes) {
-  const Json json = parse_json(name, text);
-  const std::string where(name);
-  static constexpr std::string_view kKeys[] = {"format", "images"};
-  require_keys(where, json, kKeys);
-  if (const std::string& format = text_at(where, json, "format"); format != kFormat)
-    fail(Fault::kInput, where, ": is a ", quote(format), " file; a ", quote(kFormat),
-         " file was expected");
-  const Json& images = json["images"];
-  if (!images.is_array() || images.empty() || images.size() > kMaxTriggers)
-    fail(Fault::kInput, where, ": \"images\" must be a list of 1 to ", kMaxTriggers, " pictures");
-  std::vector<Trigger> triggers;
-  std::set<std::string_view> files;
-  for (const Json& image : images) {
-    const std::string here = concat(where, ": image ", triggers.size());
-    static constexpr std::string_view kImageKeys[] = {"file", "label", "sha256"};
-    require_keys(here, image, kImageKeys);
-    const std::string& file = text_at(here, image, "file");
-    if (const std::string_view fault = fault_of_path(file); !fault.empty())
-      fail(Fault::kInput, here, ": \"file\" is ", quote(file), ": ", fault,
-           "; expected a path below the folder of the list");
-    if (!files.insert(file).second)
-      fail(Fault::kInput, here, ": ", quote(file), " stands twice in the list");
-    const int32_t label = checked_label(here, image["label"], classes);
-    const auto hash = from_hex(here + ": \"sha256\"", text_at(here, image, "sha256"), 32);
-    triggers.push_back({file, label, {}});
-    std::ranges::copy(hash, triggers.back().sha256.begin());
-  }
-  return triggers;
+std::vector<std::string> list_pictures(const std::string& folder) {
+  const fs::path pictures = fs::path(folder) / kPictures;
+  std::vector<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator it(pictures, error), end; !error && it != end; it.increment(error))
+    if (std::string name = it->path().filename(); !name.starts_with('.'))
+      names.push_back(std::move(name));
+  if (error) fail(Fault::kInput, pictures.string(), ": cannot list: ", error.message());
+  std::ranges::sort(names, natural_less);
+  for (std::string& name : names) name = std::string(kPictures) + '/' + name;
+  return names;
 }
 
-std::string trigger_manifest(std::span<const Trigger> triggers) {
-  Json images = Json::array();
-  for (const Trigger& t : triggers)
-    images.push_back({{"file", t.file}, {"label", t.label}, {"sha256", to_hex(t.sha256)}});
-  return dump_json(kManifest, {{"format", kFormat}, {"images", images}}, 1) + '\n';
-}
-
-void write_trigger_manifest(const std::string& folder, int64_t classes) {
-  std::vector<Trigger> triggers = plain_list(folder, classes);
-  std::set<fs::path> seen;
-  for (Trigger& t : triggers) t.sha256 = sha256(read_picture(folder, t.file, seen));
-  write_file_atomic((fs::path(folder) / kManifest).string(), bytes_of(trigger_manifest(triggers)));
-}
-
-ImageSet trigger_set(const std::string& folder, const ImageSet& like) {
-  PASSNORM_CHECK(like.classes > 0, "a set without classes");
-  if (like.channels != 3)
-    fail(Fault::kUsage, "trigger pictures have 3 channels, the images of this data set ",
-         like.channels);
+TriggerManifest read_triggers(const std::string& folder, int64_t classes,
+                              const VisitTrigger& visit) {
   const std::string manifest = (fs::path(folder) / kManifest).string();
   std::error_code ignored;
   const bool hashed = fs::exists(manifest, ignored);
   if (!hashed && !fs::exists(fs::path(folder) / kLabels, ignored))
     fail(Fault::kInput, folder, ": no trigger set: expected ", kManifest, ", or ", kLabels, " and ",
          kPictures, "/");
-  const std::vector<Trigger> triggers =
-      hashed ? parse_trigger_manifest(manifest, text_of(read_file(manifest, kMaxListBytes)),
-                                      like.classes)
-             : plain_list(folder, like.classes);
-  ImageSet set{.n = std::ssize(triggers),
-               .h = like.h,
-               .w = like.w,
-               .classes = like.classes,
-               .images = {},
-               .labels = {},
-               .class_names = like.class_names,
-               .mean = like.mean,
-               .stddev = like.stddev};
+  TriggerManifest list =
+      hashed
+          ? parse_trigger_manifest(manifest, text_of(read_file(manifest, kMaxListBytes)), classes)
+          : plain_list(folder, classes);
   std::set<fs::path> seen;
-  for (const Trigger& t : triggers) {
-    const std::string name = (fs::path(folder) / printable(t.file, 200)).string();
+  for (Trigger& t : list.images) {
     const std::vector<std::byte> bytes = read_picture(folder, t.file, seen);
-    if (const Hash256 hash = sha256(bytes); hashed && hash != t.sha256)
+    const std::string name = (fs::path(folder) / printable(t.file, 200)).string();
+    const Hash256 hash = sha256(bytes);
+    if (hashed && hash != t.sha256)
       fail(Fault::kInput, name, ": its sha256 is ", to_hex(hash), ", ", kManifest, " says ",
            to_hex(t.sha256));
-    append_planes(center_crop(decode_image(name, bytes), {like.h, like.w}), set.images);
-    set.labels.push_back(t.label);
+    t.sha256 = hash;
+    if (visit) visit(name, t, bytes);
   }
+  return list;
+}
+
+void hash_pictures(const std::string& folder, TriggerManifest& manifest) {
+  std::set<fs::path> seen;
+  for (Trigger& t : manifest.images) t.sha256 = sha256(read_picture(folder, t.file, seen));
+}
+
+void write_manifest(const std::string& folder, const TriggerManifest& manifest) {
+  write_file_atomic((fs::path(folder) / kManifest).string(), bytes_of(manifest_text(manifest)));
+}
+
+TriggerManifest write_trigger_manifest(const std::string& folder, int64_t classes) {
+  TriggerManifest list = plain_list(folder, classes);
+  hash_pictures(folder, list);
+  write_manifest(folder, list);
+  return list;
+}
+
+Dataset trigger_set(const std::string& folder, const Dataset& like) {
+  PASSNORM_CHECK(like.classes > 0, "a set without classes");
+  if (const auto spec = parse_cross_domain(folder)) return load_cross_domain(*spec, like);
+  if (like.channels != 3)
+    fail(Fault::kUsage, "trigger pictures have 3 channels, the images of this data set ",
+         like.channels);
+  Dataset set{.h = like.h,
+              .w = like.w,
+              .classes = like.classes,
+              .images = {},
+              .labels = {},
+              .class_names = like.class_names,
+              .mean = like.mean,
+              .stddev = like.stddev};
+  read_triggers(
+      folder, like.classes,
+      [&](const std::string& name, const Trigger& trigger, std::span<const std::byte> bytes) {
+        if (like.is_cloud())
+          std::ranges::copy(decode_npy_cloud(name, bytes, like.w), std::back_inserter(set.points));
+        else
+          append_planes(center_crop(decode_image(name, bytes), {like.h, like.w}), set.images);
+        set.labels.push_back(trigger.label);
+      });
+  set.n = std::ssize(set.labels);
   return set;
 }
 

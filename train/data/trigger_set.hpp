@@ -1,46 +1,50 @@
 // Trigger sets (DeepIPR V3): pictures far from the task with labels that only the owner's networks
 // give. A folder with either
-//   manifest.json     {"format": "passnorm.triggers/1",
-//                      "images": [{"file": "pics/1.jpg", "label": 6, "sha256": "<64 digits>"}, ..]}
-//                     files lie in the folder or below, hashes are those of the files' bytes
+//   manifest.json     the list of its files: trigger_manifest.hpp
 //   labels-cifar.txt  one label a line (6 or 6.0e+00), and pics/ with the pictures, which take the
 //                     labels in the natural order of their names (1.jpg, 2.jpg, 10.jpg): the set of
 //                     Adi et al. 2018, https://github.com/adiyoss/WatermarkNN
 #pragma once
 
+#include <cstddef>
+#include <functional>
 #include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
-#include "engine/io/crypto.hpp"
 #include "train/data/dataset.hpp"
+#include "train/data/trigger_manifest.hpp"
 
 namespace passnorm::train {
 
-struct Trigger {
-  std::string file;  ///< relative to the folder of the set
-  int32_t label = 0;
-  Hash256 sha256{};  ///< of the file's bytes
-  bool operator==(const Trigger&) const = default;
-};
+/// Gets a trigger and the bytes of its file; `name` stands in messages.
+using VisitTrigger = std::function<void(const std::string& name, const Trigger& trigger,
+                                        std::span<const std::byte> bytes)>;
 
-/// The entries of a manifest.json with this text. Error(kInput), one line that starts with `name`:
-/// no JSON, a missing or unknown key, a wrong type, no image, a label outside [0, classes), no
-/// hash, a file that stands twice or a path that is empty, absolute or has "." or "..".
-std::vector<Trigger> parse_trigger_manifest(std::string_view name, std::string_view text,
-                                            int64_t classes);
-
-/// The text of a manifest.json with these entries.
-std::string trigger_manifest(std::span<const Trigger> triggers);
-
-/// Writes manifest.json into a folder with labels-cifar.txt and pics/.
-void write_trigger_manifest(const std::string& folder, int64_t classes);
+/// The list of the set in `folder`, for networks of `classes` classes (0: those its labels are
+/// bound to), every file read, compared with the list and shown to `visit`. Of the plain form the
+/// hashes are those of the files. Error(kInput) on what the parser refuses, a picture that is
+/// missing, lies outside the folder (through a symbolic link) or has another hash.
+TriggerManifest read_triggers(const std::string& folder, int64_t classes,
+                              const VisitTrigger& visit = {});
 
 /// The set in `folder` for networks trained on `like`: its image size (center_crop, no resizing: as
-/// the references), classes and normalisation. Error(kInput) on what the parser refuses, a picture
-/// that is missing, lies outside the folder (through a symbolic link), has another hash or cannot
-/// be decoded; Error(kUsage) when `like` has no three channels.
-ImageSet trigger_set(const std::string& folder, const ImageSet& like);
+/// the references), classes and normalisation. Where those are clouds, so are the triggers: .npy
+/// files (npy.hpp) in place of pictures. In place of a folder a second data set may be named
+/// (cross_domain.hpp). Errors as read_triggers, and Error(kInput) for a picture that cannot be
+/// decoded; Error(kUsage) when `like` has no three channels.
+Dataset trigger_set(const std::string& folder, const Dataset& like);
+
+/// The files of pics/ in natural order, relative to the folder. Error(kInput) when it cannot be
+/// listed.
+std::vector<std::string> list_pictures(const std::string& folder);
+
+/// Sets the hashes of a list to those of its files. Errors as read_triggers.
+void hash_pictures(const std::string& folder, TriggerManifest& manifest);
+
+/// Writes manifest.json.
+void write_manifest(const std::string& folder, const TriggerManifest& manifest);
+/// The same into a folder with labels-cifar.txt and pics/, with these labels.
+TriggerManifest write_trigger_manifest(const std::string& folder, int64_t classes);
 
 }  // namespace passnorm::train
