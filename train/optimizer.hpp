@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string_view>
+#include <vector>
 
 #include "engine/nn/parameter.hpp"
 #include "kernels/optimizer.hpp"
@@ -22,6 +23,7 @@ struct OptimizerOptions {
 /// sgd | adam; Error(kUsage) for others.
 OptimizerOptions::Kind optimizer_kind(std::string_view name);
 
+/// Changes the parameters that are trained (ParameterSet::train_only) when it is made.
 class Optimizer {
  public:
   /// kernels::UpdateState as 4-byte elements.
@@ -62,6 +64,11 @@ class Optimizer {
   Stream& stream_;
   ParameterSet& parameters_;
   OptimizerOptions options_;
+  /// A part of the arena: consecutive parameters that are trained.
+  struct Stretch {
+    int64_t begin, size;
+  };
+  std::vector<Stretch> stretches_;
   Tensor state_;
   Tensor first_, second_;  ///< moments, the arena's places
 };

@@ -151,5 +151,27 @@ TEST_F(ParameterSetTest, InitialValuesFollowTheirFormula) {
   EXPECT_FALSE(std::equal(bias.begin(), bias.end(), linear.begin()));
 }
 
+TEST_F(ParameterSetTest, FrozenParametersHaveNoGradient) {
+  ParameterSet set;
+  Parameter& a = set.add({.name = "a", .shape = {3}, .init = Init::constant(2)});
+  Parameter& b = set.add({.name = "b", .shape = {2}, .init = Init::constant(3)});
+  set.allocate(stream_, 1);
+  for (Parameter* p : {&a, &b})
+    p->var.gradient->value.copy_from<float>(
+        stream_, std::vector<float>(static_cast<size_t>(p->spec.shape.size()), 5));
+  set.train_only(stream_, [](const TensorSpec& spec) { return spec.name == "b"; });
+  EXPECT_FALSE(a.var.gradient);
+  ASSERT_TRUE(b.var.gradient);
+  EXPECT_EQ(set.gradients().to_host(stream_), std::vector<float>(32, 0));
+  set.begin_gradients();
+  set.finish_gradients(stream_);
+  EXPECT_TRUE(b.var.gradient->written);
+  // Trained again, in its old place of the arena.
+  set.train_only(stream_, [](const TensorSpec&) { return true; });
+  ASSERT_TRUE(a.var.gradient);
+  EXPECT_EQ(a.var.gradient->value.span().data(), set.gradients().span().data());
+  EXPECT_EQ(b.var.gradient->value.span().data(), set.gradients().span().data() + 16);
+}
+
 }  // namespace
 }  // namespace passnorm::test

@@ -72,6 +72,34 @@ TEST_F(OptimizerTest, Nesterov) {
   EXPECT_NEAR(w[0], 0.98262704034025, 1e-12);
 }
 
+/// Neither gradient nor weight decay reaches them, and what they had of a gradient is no part of
+/// its norm.
+TEST_F(OptimizerTest, LeavesFrozenParametersAsTheyAre) {
+  for (const Kind kind : {Kind::kSgd, Kind::kAdam})
+    for (const bool first : {true, false}) {
+      a_->var.value.copy_from<float>(stream_, std::vector<float>{1});
+      b_->var.value.copy_from<float>(stream_, std::vector<float>{2, 2});
+      set_.train_only(stream_, [](const TensorSpec&) { return true; });
+      set_gradients(3, {4, 4});
+      set_.train_only(stream_, [&](const TensorSpec& spec) { return (spec.name == "a") == first; });
+      Optimizer o(stream_, set_, {.kind = kind, .lr = 0.1f, .weight_decay = 0.5f});
+      Parameter& trained = first ? *a_ : *b_;
+      trained.var.gradient->value.copy_from<float>(
+          stream_, first ? std::vector<float>{12} : std::vector<float>{0, 12});
+      EXPECT_NEAR(o.step(1).gradient_norm, 12, 1e-6);
+      const auto w = weights();
+      if (first) {
+        EXPECT_LT(w[0], 0.95f);
+        EXPECT_EQ(w[1], 2);
+        EXPECT_EQ(w[2], 2);
+      } else {
+        EXPECT_EQ(w[0], 1);
+        EXPECT_LT(w[1], 1.95f);
+        EXPECT_LT(w[2], w[1] + 1e-6f);
+      }
+    }
+}
+
 TEST_F(OptimizerTest, SgdWithoutMomentum) {
   Optimizer o(stream_, set_, {.lr = 0.5f, .momentum = 0, .weight_decay = 0});
   set_gradients(1, {2, -4});
