@@ -1,0 +1,129 @@
+#include "verify/attacks/training.hpp"
+
+#include <algorithm>
+#include <numeric>
+
+#include "kernels/elementwise.hpp"
+#include "kernels/runtime/random.hpp"
+
+namespace passnorm::verify {
+
+train::FitOptions fit_options(const AttackInput& input, const AttackSettings& settings, bool adam) {
+  constexpr double kMostRate = 10;
+  train::FitOptions options{
+      .epochs = settings.integer("epochs", 1, 100'000), .batch = input.batch, .seed = input.seed};
+  options.optimizer.lr = static_cast<float>(settings.number("lr", 0, kMostRate));
+  options.optimizer.weight_decay = static_cast<float>(settings.number("weight-decay", 0, 1));
+  if (adam)
+    options.optimizer.kind = train::optimizer_kind(settings.choice("optimizer", {"sgd", "adam"}));
+  return options;
+}
+
+const train::Dataset& training_data(const AttackInput& input) {
+  if (!input.train) fail(Fault::kUsage, "this attack trains: it needs training data");
+  if (input.train->n < input.batch)
+    fail(Fault::kUsage, "a batch of ", input.batch, " is larger than the ", input.train->n,
+         " samples that the attack trains on");
+  train::check_fits(*input.train, input.model);
+  return *input.train;
+}
+
+train::Dataset part_of_training_data(const AttackInput& input, double share) {
+  constexpr uint32_t kStream = 0x0500'0000;
+  const train::Dataset& all = training_data(input);
+  const auto count = static_cast<int64_t>(share * static_cast<double>(all.n));
+  if (count < input.batch)
+    fail(Fault::kUsage, "setting share: ", count, " samples are less than a batch of ",
+         input.batch);
+  return all.select(random_choice(all.n, count, input.seed, kStream));
+}
+
+std::vector<int64_t> random_choice(int64_t n, int64_t count, uint64_t seed, uint32_t stream) {
+  const Random random(seed, Purpose::kAttack, stream);
+  std::vector<int64_t> order(static_cast<size_t>(n));
+  std::iota(order.begin(), order.end(), int64_t{0});
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t j = i + random.below(static_cast<uint64_t>(i), static_cast<uint32_t>(n - i));
+    std::swap(order[static_cast<size_t>(i)], order[static_cast<size_t>(j)]);
+  }
+  order.resize(static_cast<size_t>(count));
+  return order;
+}
+
+void report_progress(const AttackInput& input, const std::string& line) {
+  if (input.progress) input.progress(line);
+}
+
+train::Callbacks progress_callbacks(const AttackInput& input, const train::FitOptions& options,
+                                    std::function<void(int64_t epoch)> finished) {
+  return {.progress =
+              [&input, epochs = options.epochs](const train::Progress& p) {
+                report_progress(input, concat("epoch ", p.epoch + 1, "/", epochs, ", step ", p.step,
+                                              "/", p.steps));
+              },
+          .epoch = [finished = std::move(finished)](
+                       const train::EpochReport& report) { finished(report.train.epoch + 1); },
+          .stop = {},
+          .note = {}};
+}
+
+Secret32 forger_secret(uint64_t seed, uint64_t index) {
+  return Secret32(hash256("passnorm forger v1", {seed, index}));
+}
+
+Passport with_read_bits(const Model& model, const Passport& passport) {
+  Tape tape(model.stream(), Tape::Mode::kForwardOnly);
+  const std::vector<float> raw =
+      model.read(tape, model.open(passport)).value.to_host(model.stream());
+  std::vector<std::vector<int8_t>> bits;
+  auto scale = raw.begin();
+  for (const int64_t channels : model.site_channels()) {
+    auto& site = bits.emplace_back();
+    for (int64_t c = 0; c < channels; ++c) site.push_back(scale[c] > 0 ? 1 : -1);
+    scale += 2 * channels;
+  }
+  return passport.with_bits(bits);
+}
+
+double share_of_bits(Model& model, const Passport& passport) {
+  const Claim claim = examine(model, passport, {.null_passports = 0});
+  return static_cast<double>(claim.matched) / static_cast<double>(claim.total);
+}
+
+bool in_last_layer(const Model& model, const std::string& parameter) {
+  const auto& parameters = model.parameters().parameters();
+  const auto weight =
+      std::ranges::find_if(parameters.rbegin(), parameters.rend(), [&](const Parameter& p) {
+        return p.spec.shape.rank() == 2 && p.spec.shape[0] == model.options().classes;
+      });
+  PASSNORM_CHECK(weight != parameters.rend(), "a network without a last layer");
+  const std::string& name = weight->spec.name;  // "linear.weight"
+  return parameter.starts_with(name.substr(0, name.find('.') + 1));
+}
+
+void copy_released(const Model& from, Model& to,
+                   const std::function<bool(const TensorSpec& to)>& wanted) {
+  const auto name = [](const TensorSpec& spec) -> const std::string& {
+    return spec.released_name.empty() ? spec.name : spec.released_name;
+  };
+  Stream& stream = to.stream();
+  const auto copy = [&](const auto& sources, const auto& targets, const auto& value) {
+    for (const auto& target : targets) {
+      if (target.spec.secret || !wanted(target.spec)) continue;
+      const auto source = std::ranges::find_if(sources, [&](const auto& s) {
+        return !s.spec.secret && name(s.spec) == name(target.spec) &&
+               s.spec.shape == target.spec.shape;
+      });
+      if (source == sources.end()) continue;
+      dispatch(stream, [&](auto& s) {
+        kernels::cast(s, {.x = value(*source).view(), .y = value(target).view()});
+      });
+    }
+  };
+  copy(from.parameters().parameters(), to.parameters().parameters(),
+       [](const Parameter& p) { return p.var.value; });
+  copy(from.parameters().buffers(), to.parameters().buffers(),
+       [](const Buffer& b) { return b.value; });
+}
+
+}  // namespace passnorm::verify

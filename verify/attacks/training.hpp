@@ -1,0 +1,46 @@
+// What attacks that train share.
+#pragma once
+
+#include <array>
+#include <functional>
+
+#include "engine/io/crypto.hpp"
+#include "train/trainer.hpp"
+#include "verify/attacks/attack.hpp"
+
+namespace passnorm::verify {
+
+/// Options of a run from the settings epochs, lr, weight-decay and, where `adam`, optimizer; batch
+/// and seed are the input's. Error(kUsage) for values out of range.
+train::FitOptions fit_options(const AttackInput& input, const AttackSettings& settings, bool adam);
+/// Error(kUsage) unless there are training data that fit the network, a batch of them at least.
+const train::Dataset& training_data(const AttackInput& input);
+
+/// int(share n) of the n training data, a random choice. Error(kUsage) for less than a batch.
+train::Dataset part_of_training_data(const AttackInput& input, double share);
+/// The first `count` of 0 .. n - 1 in a random order (Fisher and Yates). stream: of
+/// Purpose::kAttack.
+std::vector<int64_t> random_choice(int64_t n, int64_t count, uint64_t seed, uint32_t stream);
+
+/// AttackInput::progress, where it is set.
+void report_progress(const AttackInput& input, const std::string& line);
+/// Callbacks of a run that report "epoch 3/10, step 20/31" and hand over its finished epochs, from
+/// 1 on. They refer to the input.
+train::Callbacks progress_callbacks(const AttackInput& input, const train::FitOptions& options,
+                                    std::function<void(int64_t epoch)> finished);
+
+/// A secret of a forger's own, a function of the attack's seed.
+Secret32 forger_secret(uint64_t seed, uint64_t index = 0);
+/// The bits that the passport's keys read from the network, written down as its signature: free.
+Passport with_read_bits(const Model& model, const Passport& passport);
+/// Share of the passport's bits that its keys read from the network.
+double share_of_bits(Model& model, const Passport& passport);
+
+/// Whether the parameter belongs to the layer that gives the logits.
+bool in_last_layer(const Model& model, const std::string& parameter);
+/// The values of everything that both networks have under the same released name, where `wanted`
+/// says so.
+void copy_released(const Model& from, Model& to,
+                   const std::function<bool(const TensorSpec& to)>& wanted);
+
+}  // namespace passnorm::verify
