@@ -21,121 +21,13 @@ namespace fs = std::filesystem;
 
 constexpr uint64_t kMostModelBytes = uint64_t{64} << 30;
 constexpr uint64_t kMostMetricsBytes = uint64_t{1} << 28;
-constexpr size_t kMostPoints = 10'000, kMostSites = 10'000, kMostNames = 10'000,
-                 kMostEpochs = 100'000;
-constexpr int64_t kLarge = int64_t{1} << 53;  // whole numbers that JSON readers agree on
+constexpr size_t kMostEpochs = 100'000;
 
 std::string shown(const std::string& path) { return printable(path, 4096); }
-
-/// Text for JSON and the page; what is not UTF-8 is escaped.
-std::string as_text(const std::string& path) {
-  try {
-    dump_json("path", Json(path));
-    return path;
-  } catch (const Error&) {
-    return shown(path);
-  }
-}
 
 bool is_there(const fs::path& path) {
   std::error_code none;
   return fs::exists(path, none);
-}
-
-// --- claims
-
-std::optional<double> share(const JsonField& object, const char* key) {
-  const auto value = object.maybe(key);
-  return value ? std::optional(value->number(0, 1)) : std::nullopt;
-}
-
-/// {"public": a | null, "passport": b | null}
-BranchAccuracy read_accuracy(const JsonField& f) {
-  return {share(f, "public"), share(f, "passport")};
-}
-std::optional<BranchAccuracy> maybe_accuracy(const JsonField& f, const char* key) {
-  const auto value = f.maybe(key);
-  return value ? std::optional(read_accuracy(*value)) : std::nullopt;
-}
-
-std::optional<NullAccuracy> read_null(const JsonField& f) {
-  const auto accuracy = f.maybe("accuracy");
-  if (!accuracy) return {};
-  NullAccuracy null{.passports = f["passports"].integer(0, kLarge),
-                    .images = (*accuracy)["images"].integer(0, kLarge),
-                    .owner = (*accuracy)["owner"].number(0, 1),
-                    .mean = (*accuracy)["mean"].number(0, 1),
-                    .best = (*accuracy)["best"].number(0, 1)};
-  for (const JsonField& count : (*accuracy)["histogram"].elements(1000))
-    null.histogram.push_back(count.integer(0, kLarge));
-  return null;
-}
-
-ClaimRecord read_claim(const JsonField& f) {
-  ClaimRecord c;
-  const JsonField verdict = f["verdict"];
-  c.verdict = verdict.text();
-  using verify::Verdict;
-  const std::string_view known[] = {name_of(Verdict::kSupported), name_of(Verdict::kInconclusive),
-                                    name_of(Verdict::kNotSupported)};
-  if (std::ranges::find(known, c.verdict) == std::end(known))
-    verdict.refuse("unknown verdict " + quote(c.verdict));
-  c.bits_bound = f["bits_bound"].flag();
-  const JsonField bits = f["bits"];
-  c.total = bits["total"].integer(0, kLarge);
-  c.matched = bits["matched"].integer(0, c.total);
-  c.log2_p = f["log2_p"].number(-1e9, 0);
-  c.log2_tests = f["log2_tests"].number(0, 1e9);
-  for (const JsonField& site : f["sites"].elements(kMostSites)) {
-    const int64_t total = site["total"].integer(0, kLarge);
-    c.sites.push_back({site["name"].text(), site["matched"].integer(0, total), total});
-  }
-  c.accuracy = read_accuracy(f["accuracy"]);
-  if (const auto null = f.maybe("null")) c.null = read_null(*null);
-  return c;
-}
-
-// --- attacks
-
-PointRecord read_point(const JsonField& f) {
-  PointRecord p{.x = f["x"].number(-1e15, 1e15), .owner = read_claim(f["owner"])};
-  if (const auto forger = f.maybe("forger")) p.forger = read_claim(*forger);
-  p.triggers = maybe_accuracy(f, "triggers");
-  if (const auto metrics = f.maybe("metrics"))
-    for (const auto& [name, value] : metrics->members(kMostNames))
-      if (!value.is_null()) p.metrics.emplace_back(name, value.number(-1e300, 1e300));
-  return p;
-}
-
-AttackRecord read_attack(const std::string& path) {
-  AttackRecord a{.file = as_text(path), .document = read_json(path)};
-  const JsonField f(a.document, path);
-  const std::string format = f["format"].text();
-  if (format != "passnorm.attack/1")
-    f["format"].refuse("passnorm.attack/1 was expected, not " + quote(format));
-  a.name = f["attack"].text();
-  a.description = f["description"].text();
-  a.source = f["source"].text();
-  a.axis = f["axis"].text();
-  a.data = f["data"].text();
-  for (const JsonField& before : f["chain"].elements(kMostNames)) a.chain.push_back(before.text());
-  for (const auto& [name, value] : f["settings"].members(kMostNames))
-    a.settings.emplace_back(name, value.text());
-  a.seed = f["seed"].integer(0, INT64_MAX);
-  a.limit_train = f["limit_train"].integer(0, kLarge);
-  a.limit_test = f["limit_test"].integer(0, kLarge);
-  const JsonField model = f["model"];
-  a.architecture = model["architecture"].text();
-  a.scheme = model["scheme"].text();
-  a.norm = model["norm"].text();
-  a.classes = model["classes"].integer(1, kLarge);
-  a.sha256 = model["sha256"].text();
-  for (const JsonField& site : model["sites"].elements(kMostSites))
-    a.sites.emplace_back(site["name"].text(), site["bits"].integer(0, kLarge));
-  for (const JsonField& point : f["points"].elements(kMostPoints))
-    a.points.push_back(read_point(point));
-  if (a.points.empty()) f["points"].refuse("there are none");
-  return a;
 }
 
 /// attack-*.json of a folder, of its attacks/ and of the folders in that, in the order of their
@@ -160,27 +52,6 @@ std::vector<std::string> attack_files(const std::string& folder) {
 }
 
 // --- runs
-
-EpochRecord read_epoch(const JsonField& f) {
-  const auto number = [](const JsonField& object, const char* key) {
-    const auto value = object.maybe(key);
-    return value ? std::optional(value->number(-1e300, 1e300)) : std::nullopt;
-  };
-  EpochRecord e{.epoch = f["epoch"].integer(1, kLarge),
-                .sign_loss = number(f, "sign_loss"),
-                .bits = share(f, "bits"),
-                .train = maybe_accuracy(f, "train_accuracy").value_or(BranchAccuracy{}),
-                .test = maybe_accuracy(f, "test_accuracy").value_or(BranchAccuracy{}),
-                .triggers = maybe_accuracy(f, "trigger_accuracy").value_or(BranchAccuracy{})};
-  if (const auto loss = f.maybe("loss")) {
-    e.loss_public = number(*loss, "public");
-    e.loss_passport = number(*loss, "passport");
-  }
-  if (const auto sites = f.maybe("sites"))
-    for (const auto& [name, value] : sites->members(kMostSites))
-      e.sites.emplace_back(name, value.number(0, 1));
-  return e;
-}
 
 void read_metrics(const std::string& path, RunRecord& run) {
   const std::vector<std::byte> bytes = read_file(path, kMostMetricsBytes);
@@ -247,7 +118,7 @@ std::optional<RunRecord> read_run(const std::string& folder, bool with_seeds) {
   const fs::path config = path / "config.toml", metrics = path / "metrics.jsonl",
                  model = path / "model.safetensors", claim = path / "verify.json";
   if (!is_there(config) && !is_there(metrics) && !is_there(model) && !is_there(claim)) return {};
-  RunRecord run{.folders = {as_text(folder)}};
+  RunRecord run{.folders = {text_of_path(folder)}};
   if (is_there(config)) read_settings(config.string(), with_seeds, run);
   if (is_there(model)) read_model(model.string(), run);
   if (is_there(metrics)) read_metrics(metrics.string(), run);
@@ -367,6 +238,15 @@ void name_missing(ReportData& data) {
 
 }  // namespace
 
+std::string text_of_path(const std::string& path) {
+  try {
+    dump_json("path", Json(path));
+    return path;
+  } catch (const Error&) {
+    return shown(path);
+  }
+}
+
 std::optional<double> PointRecord::metric(std::string_view name) const {
   for (const auto& [key, value] : metrics)
     if (key == name) return value;
@@ -410,7 +290,7 @@ ReportData read_report(std::span<const std::string> folders, bool with_seeds) {
   }
   for (const std::string& folder : folders)
     for (const std::string& file : attack_files(folder))
-      join(read_attack(file), as_text(folder), data);
+      join(read_attack(file), text_of_path(folder), data);
   if (data.runs.size() > kMostRuns)
     fail(Fault::kUsage, data.runs.size(), " networks: a report compares at most ", kMostRuns);
   name_runs(data.runs);

@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "engine/io/json.hpp"
+#include "cli/json_field.hpp"
 
 namespace passnorm::cli {
 
@@ -110,6 +110,13 @@ struct ReportData {
   std::vector<RunRecord> runs;
   std::vector<std::string> missing;  ///< a sentence each
 };
+
+/// Parts of it; Error(kInput), one line that names the file and the place.
+ClaimRecord read_claim(const JsonField& claim);
+AttackRecord read_attack(const std::string& path);
+EpochRecord read_epoch(const JsonField& line);
+/// A path for JSON and the page; what is not UTF-8 is escaped.
+std::string text_of_path(const std::string& path);
 
 /// The most networks that one report compares: as many as colours can be told apart.
 inline constexpr size_t kMostRuns = 7;

@@ -113,12 +113,18 @@ void add(Chart& chart, Series s) {
     chart.series.push_back(std::move(s));
 }
 
-/// As it is written in papers; - for none.
+/// As papers write it, on one line; - for none.
 std::string display_name(std::string_view name) {
   constexpr std::pair<std::string_view, std::string_view> kNames[] = {{"alexnet", "AlexNet"},
-                                                                      {"resnet18", "ResNet-18"},
-                                                                      {"cifar10", "CIFAR-10"},
-                                                                      {"cifar100", "CIFAR-100"},
+                                                                      {"resnet18",
+                                                                       "ResNet\xe2\x80\x91"
+                                                                       "18"},
+                                                                      {"cifar10",
+                                                                       "CIFAR\xe2\x80\x91"
+                                                                       "10"},
+                                                                      {"cifar100",
+                                                                       "CIFAR\xe2\x80\x91"
+                                                                       "100"},
                                                                       {"", "-"}};
   for (const auto& [known, shown] : kNames)
     if (name == known) return std::string(shown);
@@ -255,10 +261,8 @@ std::string PageWriter::training() {
 std::string PageWriter::published() {
   std::string out =
       "<h2>Published figures beside ours</h2>\n"
-      "<p>Ours were measured on the networks of this report. Where architecture or data differ "
-      "from "
-      "the published ones, they are named behind the number: such a pair is no comparison of like "
-      "with like.</p>\n";
+      "<p>Ours were measured on the networks of this report. A star marks those whose architecture "
+      "or data set is not the published one: such a pair is no comparison of like with like.</p>\n";
   Table t{.caption =
               "Published figures, their marks (see below), and ours (* of another network or data "
               "set).",

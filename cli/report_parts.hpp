@@ -43,14 +43,16 @@ class PageWriter {
 
   // report_attacks.cpp
   std::string attacks();
-  std::string at_a_glance();
   std::string section(const AttackGroup& group);
   std::string counts(const AttackGroup& group);
+  std::string strangers();
+
+  // report_tables.cpp
+  std::string at_a_glance();
   std::string points_table(const AttackGroup& group);
   std::string sites_tables(const AttackGroup& group);
   std::string metrics_tables(const AttackGroup& group);
   std::string forgers();
-  std::string strangers();
 
   bool several() const { return data_.runs.size() > 1; }
   /// The label of a series: the run's where there are several, and what it is.
@@ -68,6 +70,8 @@ class PageWriter {
   int charts_ = 0, figures_ = 0, tables_ = 0;
 };
 
+/// One bar of a histogram among an attack's metrics: "own bits, 45-50%".
+bool is_count(std::string_view metric);
 /// 81.25% or -
 std::string percent_text(std::optional<double> share);
 /// -256.0
