@@ -1,4 +1,4 @@
-# cmake -DWAY=Package|Subdirectory ... -P install_test.cmake: builds consumer/ against passnorm that way and runs it.
+# cmake -DWAY=Package|Subdirectory ... -P install_test.cmake: builds consumer/, an example, against passnorm that way and runs it.
 cmake_minimum_required(VERSION 3.25)
 
 function(run)
@@ -36,11 +36,12 @@ else()
 endif()
 
 run(${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/consumer -B ${WORK_DIR}/build -G ${GENERATOR}
-  -DCMAKE_BUILD_TYPE=${BUILD_TYPE} -DCMAKE_CXX_COMPILER=${COMPILER} -DCMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER} ${way_arguments})
+  -DCMAKE_BUILD_TYPE=${BUILD_TYPE} -DCMAKE_CXX_COMPILER=${COMPILER} -DCMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER}
+  -DEXAMPLE=${SOURCE_DIR}/tests/examples/train_and_verify.cpp ${way_arguments})
 run(${CMAKE_COMMAND} --build ${WORK_DIR}/build --config ${BUILD_TYPE} --target consumer)
 run(${WORK_DIR}/build/consumer)
 if(NOT output MATCHES "^passnorm [0-9]+\\.[0-9]+\\.[0-9]+ ")
-  message(FATAL_ERROR "the consumer printed: ${output}")
+  message(FATAL_ERROR "the example printed: ${output}")
 endif()
 
 if(WAY STREQUAL "Package")

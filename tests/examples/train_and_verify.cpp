@@ -1,4 +1,4 @@
-// Embedding: train a network with a passport, release it, and examine a claim.
+// Train a network with a passport, release it, and examine a claim.
 #include <iostream>
 #include <passnorm/passnorm.hpp>
 
@@ -6,8 +6,8 @@ using namespace passnorm;
 
 int main() {
   const train::DataSpec data = train::parse_data_spec("synthetic:N=640");
-  const train::ImageSet images = train::load(data, train::Split::kTrain);
-  const train::ImageSet test = train::load(data, train::Split::kTest);
+  const train::Dataset images = train::load(data, train::Split::kTrain);
+  const train::Dataset test = train::load(data, train::Split::kTest);
 
   const auto model = models::make("tiny", {.plan = PassportPlan::of("pan", "last")});
   auto owner =
