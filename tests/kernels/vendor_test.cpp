@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
@@ -141,24 +142,21 @@ TEST_F(PlanCacheFile, IsShared) {
   EXPECT_EQ(later.find("b"), "2");
 }
 
-/// Streams of one process at the same time: the file stays whole, and has all of whoever was last.
+/// Streams of one process at the same time: the file is whole whenever one of them reads it.
 TEST_F(PlanCacheFile, StaysWholeUnderThreads) {
-  constexpr int kThreads = 4, kChoices = 50;
+  PlanCache(file, "here").store("first", "engine");
+  std::atomic<int> lost = 0;
   std::vector<std::thread> threads;
-  for (int t = 0; t < kThreads; ++t)
-    threads.emplace_back([this, t] {
-      PlanCache cache(file, "here");
-      for (int i = 0; i < kChoices; ++i) cache.store(concat(t, " ", i), "engine");
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 50; ++i) {
+        PlanCache cache(file, "here");
+        lost += !cache.find("first");
+        cache.store(concat(t, " ", i), "engine");
+      }
     });
   for (std::thread& thread : threads) thread.join();
-  const PlanCache later(file, "here");
-  int most = 0;
-  for (int t = 0; t < kThreads; ++t) {
-    int found = 0;
-    for (int i = 0; i < kChoices; ++i) found += later.find(concat(t, " ", i)).has_value();
-    most = std::max(most, found);
-  }
-  EXPECT_EQ(most, kChoices);
+  EXPECT_EQ(lost, 0);
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(file.parent_path()), {}), 1);
 }
 
