@@ -125,7 +125,7 @@ def device_faults(file):
     for number, line in enumerate(file.read_text(errors="replace").splitlines(), 1):
         code = line.split("//")[0].strip()
         if match := re.search(r"\b__shared__\s+(\S+)", code):
-            alias = rf"using {re.escape(match[1])} = (gpu::)?Shared<"
+            alias = rf"using {re.escape(match[1].split('<')[0])} = (gpu::)?Shared<"
             if "Shared<" not in match[1] and not re.search(alias, file.read_text()):
                 yield number, code, "shared memory is a gpu::Shared (poisoned, indices checked) or gpu::dynamic_shared"
         if "<<<" in code:

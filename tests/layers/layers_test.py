@@ -16,7 +16,8 @@ SOUND = {
     "kernels/cuda/gpu.cuh": '#include "tests/emulator/cuda_names.hpp"\nextern __shared__ unsigned char bytes[];\nk<<<1, 1>>>();\n',
     "tests/emulator/cuda_names.hpp": "#include <tuple>\n",
     "tests/emulator/fibre.hpp": "#include <boost/context/fiber.hpp>\n",
-    "kernels/cuda/pool.cu": '#include "kernels/cuda/gpu.cuh"\n__shared__ gpu::Shared<float, 32> sums;\nusing Last = gpu::Shared<bool, 1>;\n__shared__ Last last;\n',
+    "kernels/cuda/pool.cu": '#include "kernels/cuda/gpu.cuh"\n__shared__ gpu::Shared<float, 32> sums;\nusing Last = gpu::Shared<bool, 1>;\n__shared__ Last last;\n'
+                              'template <int n>\nusing Tile = gpu::Shared<float, n * n>;\n__shared__ Tile<8> x, y;\n',
     "kernels/runtime/stream.cpp": '#include "kernels/cpu/onednn.hpp"\n',
     "engine/tensor/tensor.hpp": '#include "kernels/norm.hpp"\n',
     "engine/io/json.cpp": "#include <nlohmann/json.hpp>\n#include <sodium.h>\n",
