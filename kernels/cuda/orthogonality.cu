@@ -56,8 +56,10 @@ __device__ __forceinline__ void multiply(int size, const Left& left, const Right
     }
 }
 
-/// x: transform of a lane; y: lane. The last block of a lane adds up the norms.
-__global__ void __launch_bounds__(kThreads) orthogonality_kernel(const OrthogonalityArguments a) {
+/// x: transform of a lane; y: lane. The last block of a lane adds up the norms. Two blocks: ptxas
+/// for sm_80 spills to make room for more.
+__global__ void __launch_bounds__(kThreads, 2)
+    orthogonality_kernel(const OrthogonalityArguments a) {
   __shared__ Matrix t, m;
   __shared__ gpu::Shared<float, gpu::exchange_size(1, 1, kThreads)> exchange;
   __shared__ gpu::Shared<float, 1> shared_norm;

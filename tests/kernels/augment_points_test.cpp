@@ -47,21 +47,25 @@ kernels::AugmentPoints augmented(const Buffer& stored, const Buffer& index, int6
 
 /// What was done to a cloud x [points, 3], recovered from what it became, y.
 struct Change {
-  double scale = 0, shift[3] = {}, dropped = 0;
+  double scale = 0, shift[3] = {};
+  std::vector<bool> dropped;  ///< of all points; the first is never
+
+  double share() const {
+    return static_cast<double>(std::count(dropped.begin(), dropped.end(), true)) /
+           static_cast<double>(dropped.size() - 1);
+  }
 };
 /// Points that equal the first in y were dropped (no two of x are equal); two others that are far
 /// apart give the scale; all must then fit.
 Change recover(const std::vector<double>& x, const std::vector<double>& y) {
   const size_t points = x.size() / 3;
   Change change;
-  std::vector<bool> dropped(points);
+  std::vector<bool>& dropped = change.dropped;
+  dropped.resize(points);
   size_t far = 0;  // the element of a kept point that lies furthest from the first point's
   for (size_t p = 1; p < points; ++p) {
     dropped[p] = std::equal(&y[3 * p], &y[3 * p] + 3, y.data());
-    if (dropped[p]) {
-      change.dropped += 1 / static_cast<double>(points - 1);
-      continue;
-    }
+    if (dropped[p]) continue;
     for (size_t i = 3 * p; i < 3 * p + 3; ++i)
       if (std::abs(x[i] - x[i % 3]) > std::abs(x[far] - x[far % 3])) far = i;
   }
@@ -131,7 +135,7 @@ TEST_P(AugmentPoints, DropsScalesAndShifts) {
       if (points < 33) continue;  // few points, all dropped perhaps
       EXPECT_TRUE(change.scale > 0.8 - 1e-6 && change.scale < 1.25 + 1e-6) << change.scale;
       for (const double shift : change.shift) EXPECT_LT(std::abs(shift), 0.1 + 1e-6);
-      EXPECT_LT(change.dropped, 0.875 + 6 * std::sqrt(0.11 / static_cast<double>(points)));
+      EXPECT_LT(change.share(), 0.875 + 6 * std::sqrt(0.11 / static_cast<double>(points)));
     }
   }
 }
@@ -174,13 +178,15 @@ TEST(AugmentPointsRandom, BelongsToTheCloud) {
 }
 
 /// Scale, shifts and the share of dropped points are uniform in their ranges and do not depend on
-/// each other. Chi-square over five bins: 4 degrees of freedom, deviation sqrt(8), six of them; a
-/// correlation of n independent pairs has deviation 1 / sqrt(n).
+/// each other; nor does a point on those up to 8 before it. Chi-square over five bins: 4 degrees of
+/// freedom, deviation sqrt(8), six of them; a correlation of n independent pairs has deviation 1 /
+/// sqrt(n).
 TEST(AugmentPointsRandom, IsUniform) {
   constexpr int64_t kPoints = 257;
   constexpr int kEpochs = 60, kBins = 5;
   const Buffer stored = clouds(kPoints), picked = indices({0, 1, 2, 3, 4, 5, 6, 7, 8});
   std::vector<std::vector<double>> draws(5);  // in [0, 1)
+  std::array<double, 9> neighbours{};         // sums of products, by distance
   for (uint32_t epoch = 0; epoch < kEpochs; ++epoch) {
     Buffer y(DType::kF32, kClouds * 3 * kPoints);
     kernels::AugmentPoints a = augmented(stored, picked, kPoints);
@@ -192,10 +198,16 @@ TEST(AugmentPointsRandom, IsUniform) {
       draws[0].push_back((c.scale - 0.8) / 0.45);
       for (size_t axis = 0; axis < 3; ++axis)
         draws[1 + axis].push_back((c.shift[axis] + 0.1) / 0.2);
-      draws[4].push_back(c.dropped / 0.875);
+      draws[4].push_back(c.share() / 0.875);
+      const double share = c.share();
+      for (size_t distance = 1; distance < neighbours.size(); ++distance)
+        for (size_t p = 1 + distance; p < c.dropped.size(); ++p)
+          neighbours[distance] += (c.dropped[p] - share) * (c.dropped[p - distance] - share);
     }
   }
   const double n = kEpochs * kClouds;
+  for (size_t distance = 1; distance < neighbours.size(); ++distance)  // a variance is at most 1/4
+    EXPECT_LT(std::abs(neighbours[distance]), 6 * std::sqrt(n * kPoints) / 4) << distance;
   for (size_t a = 0; a < draws.size(); ++a) {
     std::array<double, kBins> count{};
     for (const double u : draws[a])
