@@ -239,7 +239,10 @@ int run(const Options& o) {
     }
     if (all) continue;
     chain.push_back(name);
-    if (!result.stolen) continue;
+    if (!result.stolen || &step == &steps.back()) continue;
+    if (const int64_t classes = result.stolen->options().classes; classes != data.test.classes)
+      fail(Fault::kUsage, name, " left a network of ", classes, " classes, the data have ",
+           data.test.classes, ": no attack can follow it");
     judged = verify::before_judge(input, *result.stolen);
     stolen = std::move(result.stolen);
   }
