@@ -21,7 +21,8 @@ enum class Ours {
   kPublicAccuracy,  ///< of the network as it was trained
   kBestFake1,       ///< the best passport branch of the attack
   kBestFake2,
-  kBestErb,
+  kBestOnATenth,  ///< of fake2 with a tenth of the data
+  kBestCerb,
   kStrangersDrop,  ///< owner's accuracy less the mean of random passports
   kBitsPruned,     ///< owner's bits at 60 to 70% of weights pruned
   kBitsFineTuned,  ///< owner's bits at the end of fine-tuning

@@ -31,12 +31,18 @@ std::optional<double> best_fake1(const RunRecord& run) {
   return best;
 }
 
-/// The best accuracy of the stolen network after an attack that trains scale and shift again.
-std::optional<double> best_stolen(const RunRecord& run, std::string_view name) {
+/// The best accuracy of the stolen network after attacks of this name, with a setting at a value
+/// where one is named.
+std::optional<double> best_stolen(const RunRecord& run, std::string_view name,
+                                  const std::pair<std::string, std::string>& setting = {}) {
   std::optional<double> best;
-  if (const AttackRecord* attack = attack_named(run, name))
-    for (size_t i = 1; i < attack->points.size(); ++i)  // the first is the untouched network
-      best = larger(best, attack->points[i].task());
+  for (const AttackRecord& attack : run.attacks) {
+    const bool set = setting.first.empty() ||
+                     std::ranges::find(attack.settings, setting) != attack.settings.end();
+    if (attack.name != name || !attack.chain.empty() || !set) continue;
+    for (size_t i = 1; i < attack.points.size(); ++i)  // the first is the untouched network
+      best = larger(best, attack.points[i].task());
+  }
   return best;
 }
 
@@ -55,8 +61,10 @@ std::optional<double> our_value(Ours what, const RunRecord& run) {
       return best_fake1(run);
     case Ours::kBestFake2:
       return best_stolen(run, "fake2");
-    case Ours::kBestErb:
-      return best_stolen(run, "erb");
+    case Ours::kBestOnATenth:
+      return best_stolen(run, "fake2", {"share", "0.1"});
+    case Ours::kBestCerb:
+      return best_stolen(run, "erb", {"block", "cerb"});
     case Ours::kStrangersDrop:
       if (!run.claim || !run.claim->null) return {};
       return run.claim->null->owner - run.claim->null->mean;

@@ -289,6 +289,19 @@ TEST_F(Report, OursIsTheSameSettingOnlyOnTheSameNetworkAndData) {
                 Json({{{"run", "pan"}, {"value", 0.83}, {"same_setting", true}},
                       {{"run", "deepipr-v2"}, {"value", 0.83}, {"same_setting", false}}}));
     }
+  a["settings"] = {{"share", "0.1"}};
+  a["model"]["scheme"] = "pan";
+  a["points"][1]["owner"]["accuracy"]["public"] = 0.75;
+  write("c/attack-fake2.json", a);
+  for (const Json& f : report({"c"}).json.at("published").at("figures")) {
+    if (f.at("id") == "plain-resnet18") {
+      EXPECT_EQ(f.at("ours")[0].at("value"), 0.75);
+    }
+  }
+  for (const Json& f : m.json["published"]["figures"])  // those had all of the data
+    if (f.at("id") == "plain-resnet18") {
+      EXPECT_TRUE(f.at("ours").empty());
+    }
   EXPECT_EQ(m.json.at("summary")[0].at("best_forger").at("verdict"), "inconclusive");
   expect_sound(m.page);
   EXPECT_CONTAINS(m.page, "deepipr-v2 forger");
