@@ -85,11 +85,11 @@ Probes gradient_probes(const Model& model) {
 }
 
 /// What the rounding of convolutions can do to each probe: four times the largest change among four
-/// steps whose weights are multiplied by 1 + u / 2^20, u uniform in [-1, 1). That moves a
-/// convolution's results as far as Winograd F(4, 3) in f32 rounds them, whose transforms cost four
-/// of the 24 bits (tests/reference/winograd.hpp). Deep networks carry it far: a ReLU near zero
-/// turns, and a gradient that sums up to little keeps the difference. Leaves the model's weights
-/// and statistics as they were.
+/// steps whose weights are multiplied by 1 + u / 2^20, u uniform in [-1, 1). That is stated, not
+/// derived: sixteen times the unit roundoff of f32, where a result of Winograd's passes through 33
+/// roundings besides those of its sum (tests/reference/winograd.hpp). Deep networks carry it far: a
+/// ReLU near zero may turn, and a gradient that sums up to little keeps the difference. Leaves the
+/// model's weights and statistics as they were.
 Probes rounding_of_probes(Model& model, const Probes& probes, const std::function<void()>& step) {
   ParameterSet& set = model.parameters();
   Stream& stream = model.stream();
