@@ -13,10 +13,6 @@ namespace {
 constexpr std::string_view kFormat = "passnorm.model/1";
 constexpr std::string_view kFolded = "folded";  // in the place of a norm's name
 
-const std::string& released_name(const TensorSpec& spec) {
-  return spec.released_name.empty() ? spec.name : spec.released_name;
-}
-
 /// Calls f(spec, tensor) for every parameter and buffer.
 template <class M, class F>
 void for_each_tensor(M& model, F&& f) {
@@ -83,6 +79,10 @@ class MetadataReader {
 };
 
 }  // namespace
+
+const std::string& released_name(const TensorSpec& spec) {
+  return spec.released_name.empty() ? spec.name : spec.released_name;
+}
 
 std::vector<NamedTensor> released_tensors(const Model& model) {
   std::vector<NamedTensor> out;

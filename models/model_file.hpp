@@ -21,6 +21,8 @@ struct NamedTensor {
   std::vector<float> values;
 };
 
+/// What a tensor is called in a released file.
+const std::string& released_name(const TensorSpec& spec);
 /// The tensors of the public branch under released names, in file order. Error(kNumerics) when one
 /// holds NaN or infinite values.
 std::vector<NamedTensor> released_tensors(const Model& model);

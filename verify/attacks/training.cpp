@@ -5,6 +5,7 @@
 
 #include "kernels/elementwise.hpp"
 #include "kernels/runtime/random.hpp"
+#include "models/model_file.hpp"
 
 namespace passnorm::verify {
 
@@ -103,15 +104,13 @@ bool in_last_layer(const Model& model, const std::string& parameter) {
 
 void copy_released(const Model& from, Model& to,
                    const std::function<bool(const TensorSpec& to)>& wanted) {
-  const auto name = [](const TensorSpec& spec) -> const std::string& {
-    return spec.released_name.empty() ? spec.name : spec.released_name;
-  };
   Stream& stream = to.stream();
   const auto copy = [&](const auto& sources, const auto& targets, const auto& value) {
     for (const auto& target : targets) {
       if (target.spec.secret || !wanted(target.spec)) continue;
       const auto source = std::ranges::find_if(sources, [&](const auto& s) {
-        return !s.spec.secret && name(s.spec) == name(target.spec) &&
+        return !s.spec.secret &&
+               models::released_name(s.spec) == models::released_name(target.spec) &&
                s.spec.shape == target.spec.shape;
       });
       if (source == sources.end()) continue;
