@@ -66,20 +66,22 @@ void multiply_all(CpuStream& stream, const RowProducts<T>& a) {
   });
 }
 
-template <class T>
 void forward(CpuStream& stream, const BatchedMatmul& a) {
   const BatchedMatmulGeometry& g = a.geometry;
-  multiply_all<T>(stream, {.l = g.l,
-                           .inner = g.i,
-                           .columns = g.j,
-                           .outputs = g.batches,
-                           .parts = 1,
-                           .xs = a.x.size / (g.l * g.i),
-                           .ms = static_cast<int64_t>(a.t.size()) / (g.i * g.j),
-                           .x = a.x.as<T>(),
-                           .m = a.t.data(),
-                           .y = a.y.as<T>(),
-                           .accumulate = false});
+  visit_storage(a.x.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    multiply_all<T>(stream, {.l = g.l,
+                             .inner = g.i,
+                             .columns = g.j,
+                             .outputs = g.batches,
+                             .parts = 1,
+                             .xs = a.x.size / (g.l * g.i),
+                             .ms = static_cast<int64_t>(a.t.size()) / (g.i * g.j),
+                             .x = a.x.as<T>(),
+                             .m = a.t.data(),
+                             .y = a.y.as<T>(),
+                             .accumulate = false});
+  });
 }
 
 template <class T>
@@ -134,10 +136,7 @@ void backward_t(CpuStream& stream, const BatchedMatmulBackward& a) {
   });
 }
 
-void run_forward(CpuStream& stream, const BatchedMatmul& a) {
-  visit_storage(a.x.dtype, [&](auto zero) { forward<decltype(zero)>(stream, a); });
-}
-void run_backward(CpuStream& stream, const BatchedMatmulBackward& a) {
+void backward(CpuStream& stream, const BatchedMatmulBackward& a) {
   visit_storage(a.x.dtype, [&](auto zero) {
     using T = decltype(zero);
     if (a.dx) backward_x<T>(stream, a);
@@ -153,18 +152,18 @@ HWY_AFTER_NAMESPACE();
 namespace passnorm::kernels {
 namespace {
 
-HWY_EXPORT(run_forward);
-HWY_EXPORT(run_backward);
+HWY_EXPORT(forward);
+HWY_EXPORT(backward);
 }  // namespace
 
 void batched_matmul(CpuStream& stream, const BatchedMatmul& a) {
   check(a);
-  HWY_DYNAMIC_DISPATCH(run_forward)(stream, a);
+  HWY_DYNAMIC_DISPATCH(forward)(stream, a);
 }
 
 void batched_matmul_backward(CpuStream& stream, const BatchedMatmulBackward& a) {
   check(a);
-  HWY_DYNAMIC_DISPATCH(run_backward)(stream, a);
+  HWY_DYNAMIC_DISPATCH(backward)(stream, a);
 }
 
 }  // namespace passnorm::kernels
