@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <limits>
+
 #include "kernels/cuda/chunk.cuh"
 #include "kernels/elementwise_common.hpp"
 
@@ -202,10 +205,13 @@ __global__ void __launch_bounds__(kThreads, 2) elementwise_kernel(Op op, int64_t
   }
 }
 
-template <int kWide, class Op>
-void run(CudaStream& stream, const Op& op, int64_t n, bool wide) {
+/// T: the narrowest type that op moves; addresses: of every operand and every second half.
+template <class T, class Op>
+void run(CudaStream& stream, const Op& op, int64_t n,
+         std::initializer_list<const void*> addresses) {
   if (n == 0) return;
-  gpu::visit_width<kWide>(wide, [&](auto width) {
+  const bool wide = std::all_of(addresses.begin(), addresses.end(), gpu::aligned);
+  gpu::visit_width<gpu::Pack<T>::kSize>(wide, [&](auto width) {
     constexpr int W = width();
     const int64_t blocks = gpu::ceil_div(n, int64_t{W} * kThreads * Op::kUnroll);
     gpu::launch(stream, elementwise_kernel<Op, W>, dim3(static_cast<unsigned>(blocks)),
@@ -213,13 +219,18 @@ void run(CudaStream& stream, const Op& op, int64_t n, bool wide) {
   });
 }
 
+/// Calls f with the number of parts as a constant: 2, or 1.
+template <class F>
+void visit_parts(bool halves, F&& f) {
+  halves ? f(std::integral_constant<int, 2>()) : f(std::integral_constant<int, 1>());
+}
+
 }  // namespace
 
 void fill(CudaStream& stream, const Fill& a) {
   visit_storage(a.y.dtype, [&](auto zero) {
     using T = decltype(zero);
-    run<gpu::Pack<T>::kSize>(stream, FillOp<T>{a.y.as<T>(), a.value}, a.y.size,
-                             gpu::aligned(a.y.data));
+    run<T>(stream, FillOp<T>{a.y.as<T>(), a.value}, a.y.size, {a.y.data});
   });
 }
 
@@ -229,9 +240,9 @@ void cast(CudaStream& stream, const Cast& a) {
     visit_storage(a.y.dtype, [&](auto to) {
       using From = decltype(from);
       using To = decltype(to);
-      constexpr int kWide = 16 / static_cast<int>(std::min(sizeof(From), sizeof(To)));
-      run<kWide>(stream, CastOp<From, To>{a.x.as<From>(), a.y.as<To>()}, a.y.size,
-                 gpu::aligned(a.x.data) && gpu::aligned(a.y.data));
+      using Narrow = std::conditional_t<(sizeof(From) < sizeof(To)), From, To>;
+      run<Narrow>(stream, CastOp<From, To>{a.x.as<From>(), a.y.as<To>()}, a.y.size,
+                  {a.x.data, a.y.data});
     });
   });
 }
@@ -240,28 +251,25 @@ void add_to(CudaStream& stream, const AddTo& a) {
   check(a);
   visit_storage(a.y.dtype, [&](auto zero) {
     using T = decltype(zero);
-    run<gpu::Pack<T>::kSize>(stream, AddToOp<T>{a.x.as<T>(), a.y.as<T>(), a.alpha}, a.y.size,
-                             gpu::aligned(a.x.data) && gpu::aligned(a.y.data));
+    run<T>(stream, AddToOp<T>{a.x.as<T>(), a.y.as<T>(), a.alpha}, a.y.size, {a.x.data, a.y.data});
   });
 }
 
 void add(CudaStream& stream, const Add& a) {
   check(a);
+  const bool half_a = a.a.size != a.y.size, half_b = a.b.size != a.y.size;
+  const float floor = a.relu ? 0.0f : -std::numeric_limits<float>::infinity();
   visit_storage(a.y.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    constexpr int kWide = gpu::Pack<T>::kSize;
-    const T *x0 = a.a.as<T>(), *x1 = a.b.as<T>();
-    T* y = a.y.as<T>();
-    const float floor = a.relu ? 0.0f : -std::numeric_limits<float>::infinity();
-    const bool half_a = a.a.size != a.y.size, half_b = a.b.size != a.y.size;
-    const bool is_aligned = gpu::aligned(x0) && gpu::aligned(x1) && gpu::aligned(y);
-    if (half_a || half_b) {
-      const int64_t n = a.y.size / 2;
-      run<kWide>(stream, AddOp<T, 2>{x0, x1, y, floor, half_a ? 0 : n, half_b ? 0 : n, n}, n,
-                 is_aligned && n % kWide == 0);
-    } else {
-      run<kWide>(stream, AddOp<T, 1>{x0, x1, y, floor, 0, 0, 0}, a.y.size, is_aligned);
-    }
+    visit_parts(half_a || half_b, [&](auto parts) {
+      using T = decltype(zero);
+      constexpr int kParts = parts();
+      const T *x0 = a.a.as<T>(), *x1 = a.b.as<T>();
+      T* y = a.y.as<T>();
+      const int64_t n = a.y.size / kParts, second = kParts > 1 ? n : 0;
+      run<T>(stream,
+             AddOp<T, kParts>{x0, x1, y, floor, half_a ? 0 : second, half_b ? 0 : second, second},
+             n, {x0, x1, y, y + second});
+    });
   });
 }
 
@@ -269,8 +277,8 @@ void add_identity(CudaStream& stream, const AddIdentity& a) {
   check(a);
   visit_storage(a.y.dtype, [&](auto zero) {
     using T = decltype(zero);
-    run<gpu::Pack<T>::kSize>(stream, AddIdentityOp<T>{a.x.as<T>(), a.y.as<T>(), a.size}, a.y.size,
-                             gpu::aligned(a.x.data) && gpu::aligned(a.y.data));
+    run<T>(stream, AddIdentityOp<T>{a.x.as<T>(), a.y.as<T>(), a.size}, a.y.size,
+           {a.x.data, a.y.data});
   });
 }
 
@@ -278,16 +286,14 @@ namespace {
 
 template <class T, bool kMasked>
 void relu_backward_typed(CudaStream& stream, const ReluBackward& a) {
-  constexpr int kWide = gpu::Pack<T>::kSize;
-  const T *y = kMasked ? a.y.as<T>() : nullptr, *dy = a.dy.as<T>();
-  T* dx = a.dx.as<T>();
-  const int64_t n = a.dx.size;
-  const bool is_aligned = gpu::aligned(y) && gpu::aligned(dy) && gpu::aligned(dx);
-  if (n == a.dy.size)
-    run<kWide>(stream, ReluBackwardOp<T, 1, kMasked>{y, dy, dx, a.accumulate, 0}, n, is_aligned);
-  else
-    run<kWide>(stream, ReluBackwardOp<T, 2, kMasked>{y, dy, dx, a.accumulate, n}, n,
-               is_aligned && n % kWide == 0);
+  visit_parts(a.dx.size != a.dy.size, [&](auto parts) {
+    constexpr int kParts = parts();
+    const T *y = kMasked ? a.y.as<T>() : nullptr, *dy = a.dy.as<T>();
+    T* dx = a.dx.as<T>();
+    const int64_t n = a.dx.size, second = kParts > 1 ? n : 0;
+    run<T>(stream, ReluBackwardOp<T, kParts, kMasked>{y, dy, dx, a.accumulate, second}, n,
+           {y, dy, dy + second, dx});
+  });
 }
 
 }  // namespace

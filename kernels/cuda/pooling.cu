@@ -117,31 +117,6 @@ dim3 global_grid(int64_t n, int64_t c, int64_t width, int64_t parts = 1) {
           static_cast<unsigned>(std::min<int64_t>(65535, parts))};
 }
 
-template <class T, int W>
-__global__ void __launch_bounds__(kGlobalThreads)
-    global_mean_forward_kernel(Positions g, const T* x, T* y) {
-  __shared__ gpu::Shared<float, gpu::exchange_size(W, kColumns, kGlobalThreads)> exchange;
-  const int column = static_cast<int>(threadIdx.x), row = static_cast<int>(threadIdx.y);
-  const int c = (static_cast<int>(blockIdx.y) * kColumns + column) * W;
-  float sum[W] = {};
-  if (c < g.c) {
-    const T* from = x + int64_t{blockIdx.x} * g.s * g.c + c;
-#pragma unroll 4
-    for (int s = row; s < g.s; s += kRows) {
-      const Chunk<T, W> v = load_chunk<W>(from + int64_t{s} * g.c);
-#pragma unroll
-      for (int k = 0; k < W; ++k) sum[k] += to_float(v.v[k]);
-    }
-  }
-  gpu::merge_rows(sum, kColumns, kRows, &exchange[0], gpu::AddFloats());
-  if (row == 0 && c < g.c) {
-    Chunk<T, W> out;
-#pragma unroll
-    for (int k = 0; k < W; ++k) out.v[k] = from_float<T>(sum[k] / static_cast<float>(g.s));
-    store_chunk(y + int64_t{blockIdx.x} * g.c + c, out);
-  }
-}
-
 /// W values, then the bits of their W positions. Rows of threads have every kRows-th position, so
 /// of equal values (or of two NaNs) either may be the first.
 struct MergeMaxima {
@@ -157,36 +132,48 @@ struct MergeMaxima {
   }
 };
 
-template <class T, int W>
+/// kMean: argmax is not written.
+template <class T, int W, bool kMean>
 __global__ void __launch_bounds__(kGlobalThreads)
-    global_max_forward_kernel(Positions g, const T* x, T* y, int32_t* argmax) {
-  __shared__ gpu::Shared<float, gpu::exchange_size(2 * W, kColumns, kGlobalThreads)> exchange;
+    global_forward_kernel(Positions g, const T* x, T* y, int32_t* argmax) {
+  constexpr int kKept = kMean ? W : 2 * W;
+  __shared__ gpu::Shared<float, gpu::exchange_size(kKept, kColumns, kGlobalThreads)> exchange;
   const int column = static_cast<int>(threadIdx.x), row = static_cast<int>(threadIdx.y);
   const int c = (static_cast<int>(blockIdx.y) * kColumns + column) * W;
-  float best[2 * W];  // as MergeMaxima has them
+  float kept[kKept] = {};  // sums, or what MergeMaxima has
+  if constexpr (!kMean) {
 #pragma unroll
-  for (int k = 0; k < W; ++k) best[k] = -INFINITY, best[W + k] = __int_as_float(row);
+    for (int k = 0; k < W; ++k) kept[k] = -INFINITY, kept[W + k] = __int_as_float(row);
+  }
   if (c < g.c) {
     const T* from = x + int64_t{blockIdx.x} * g.s * g.c + c;
 #pragma unroll 4
     for (int s = row; s < g.s; s += kRows) {
       const Chunk<T, W> v = load_chunk<W>(from + int64_t{s} * g.c);
 #pragma unroll
-      for (int k = 0; k < W; ++k)
-        if (exceeds(to_float(v.v[k]), best[k]))
-          best[k] = to_float(v.v[k]), best[W + k] = __int_as_float(s);
+      for (int k = 0; k < W; ++k) {
+        if constexpr (kMean)
+          kept[k] += to_float(v.v[k]);
+        else if (exceeds(to_float(v.v[k]), kept[k]))
+          kept[k] = to_float(v.v[k]), kept[W + k] = __int_as_float(s);
+      }
     }
   }
-  gpu::merge_rows(best, kColumns, kRows, &exchange[0], MergeMaxima());
+  using Merge = std::conditional_t<kMean, gpu::AddFloats, MergeMaxima>;
+  gpu::merge_rows(kept, kColumns, kRows, &exchange[0], Merge());
   if (row == 0 && c < g.c) {
+    const int64_t to = int64_t{blockIdx.x} * g.c + c;
     Chunk<T, W> out;
-    Chunk<int32_t, W> position;
 #pragma unroll
     for (int k = 0; k < W; ++k)
-      out.v[k] = from_float<T>(best[k]), position.v[k] = __float_as_int(best[W + k]);
-    const int64_t to = int64_t{blockIdx.x} * g.c + c;
+      out.v[k] = from_float<T>(kMean ? kept[k] / static_cast<float>(g.s) : kept[k]);
     store_chunk(y + to, out);
-    store_chunk(argmax + to, position);
+    if constexpr (!kMean) {
+      Chunk<int32_t, W> position;
+#pragma unroll
+      for (int k = 0; k < W; ++k) position.v[k] = __float_as_int(kept[W + k]);
+      store_chunk(argmax + to, position);
+    }
   }
 }
 
@@ -219,19 +206,43 @@ __global__ void __launch_bounds__(kGlobalThreads)
   }
 }
 
-template <class T, bool kMean>
-void global_backward(CudaStream& stream, const GlobalPoolBackward& a) {
-  if (a.dx.size == 0) return;
-  const T* dy = a.dy.as<T>();
-  T* dx = a.dx.as<T>();
-  constexpr int kWide = gpu::Pack<T>::kSize;
-  gpu::visit_width<kWide>(gpu::divides<kWide>(a.c, {dy, dx, a.argmax.data()}), [&](auto width) {
-    constexpr int W = width();
-    const dim3 grid = global_grid(a.n, a.c, W, gpu::ceil_div(a.s, kRows * kPositionsPerThread));
-    gpu::launch(stream, global_backward_kernel<T, W, kMean>, grid, dim3(kColumns, kRows), 0,
-                Positions{static_cast<int>(a.s), static_cast<int>(a.c)}, dy, a.argmax.data(), dx,
-                a.accumulate);
+/// Calls f(T(), width): the type, and the width of a chunk of channels as a constant.
+template <class F>
+void visit_chunks(DType dtype, int64_t channels, std::initializer_list<const void*> addresses,
+                  F&& f) {
+  visit_storage(dtype, [&](auto zero) {
+    constexpr int kWide = gpu::Pack<decltype(zero)>::kSize;
+    gpu::visit_width<kWide>(gpu::divides<kWide>(channels, addresses),
+                            [&](auto width) { f(zero, width); });
   });
+}
+
+template <bool kMean>
+void global_forward(CudaStream& stream, const GlobalPoolForward& a) {
+  check(a, !kMean);
+  if (a.y.size == 0) return;
+  visit_chunks(a.x.dtype, a.c, {a.x.data, a.y.data, a.argmax.data()}, [&](auto zero, auto width) {
+    using T = decltype(zero);
+    constexpr int W = width();
+    gpu::launch(stream, global_forward_kernel<T, W, kMean>, global_grid(a.n, a.c, W),
+                dim3(kColumns, kRows), 0, Positions{static_cast<int>(a.s), static_cast<int>(a.c)},
+                a.x.as<T>(), a.y.as<T>(), a.argmax.data());
+  });
+}
+
+template <bool kMean>
+void global_backward(CudaStream& stream, const GlobalPoolBackward& a) {
+  check(a, !kMean);
+  if (a.dx.size == 0) return;
+  visit_chunks(
+      a.dy.dtype, a.c, {a.dy.data, a.dx.data, a.argmax.data()}, [&](auto zero, auto width) {
+        using T = decltype(zero);
+        constexpr int W = width();
+        const dim3 grid = global_grid(a.n, a.c, W, gpu::ceil_div(a.s, kRows * kPositionsPerThread));
+        gpu::launch(stream, global_backward_kernel<T, W, kMean>, grid, dim3(kColumns, kRows), 0,
+                    Positions{static_cast<int>(a.s), static_cast<int>(a.c)}, a.dy.as<T>(),
+                    a.argmax.data(), a.dx.as<T>(), a.accumulate);
+      });
 }
 
 }  // namespace
@@ -241,19 +252,14 @@ void max_pool_forward(CudaStream& stream, const MaxPoolForward& a) {
   if (a.y.size == 0) return;
   const PoolGeometry& g = a.geometry;
   const Windows windows = windows_of(g);
-  visit_storage(a.x.dtype, [&](auto zero) {
+  visit_chunks(a.x.dtype, g.c, {a.x.data, a.y.data, a.argmax.data()}, [&](auto zero, auto width) {
     using T = decltype(zero);
-    const T* x = a.x.as<T>();
-    T* y = a.y.as<T>();
-    constexpr int kWide = gpu::Pack<T>::kSize;
-    gpu::visit_width<kWide>(gpu::divides<kWide>(g.c, {x, y, a.argmax.data()}), [&](auto width) {
-      constexpr int W = width();
-      const auto kernel = g.size == 2   ? max_pool_forward_kernel<T, W, 2>
-                          : g.size == 3 ? max_pool_forward_kernel<T, W, 3>
-                                        : max_pool_forward_kernel<T, W, 0>;
-      gpu::launch(stream, kernel, grid_of(g.n * g.oh(), g.ow() * g.c / W), dim3(kThreads), 0,
-                  windows, x, y, a.argmax.data());
-    });
+    constexpr int W = width();
+    const auto kernel = g.size == 2   ? max_pool_forward_kernel<T, W, 2>
+                        : g.size == 3 ? max_pool_forward_kernel<T, W, 3>
+                                      : max_pool_forward_kernel<T, W, 0>;
+    gpu::launch(stream, kernel, grid_of(g.n * g.oh(), g.ow() * g.c / W), dim3(kThreads), 0, windows,
+                a.x.as<T>(), a.y.as<T>(), a.argmax.data());
   });
 }
 
@@ -262,61 +268,27 @@ void max_pool_backward(CudaStream& stream, const MaxPoolBackward& a) {
   if (a.dx.size == 0) return;
   const PoolGeometry& g = a.geometry;
   const Windows windows = windows_of(g);
-  visit_storage(a.dy.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    const T* dy = a.dy.as<T>();
-    T* dx = a.dx.as<T>();
-    constexpr int kWide = gpu::Pack<T>::kSize;
-    gpu::visit_width<kWide>(gpu::divides<kWide>(g.c, {dy, dx, a.argmax.data()}), [&](auto width) {
-      constexpr int W = width();
-      gpu::launch(stream, max_pool_backward_kernel<T, W>, grid_of(g.n * g.h, g.w * g.c / W),
-                  dim3(kThreads), 0, windows, dy, a.argmax.data(), dx, a.accumulate);
-    });
-  });
+  visit_chunks(a.dy.dtype, g.c, {a.dy.data, a.dx.data, a.argmax.data()},
+               [&](auto zero, auto width) {
+                 using T = decltype(zero);
+                 constexpr int W = width();
+                 gpu::launch(stream, max_pool_backward_kernel<T, W>,
+                             grid_of(g.n * g.h, g.w * g.c / W), dim3(kThreads), 0, windows,
+                             a.dy.as<T>(), a.argmax.data(), a.dx.as<T>(), a.accumulate);
+               });
 }
 
 void global_mean_forward(CudaStream& stream, const GlobalPoolForward& a) {
-  check(a, false);
-  if (a.y.size == 0) return;
-  visit_storage(a.x.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    const T* x = a.x.as<T>();
-    T* y = a.y.as<T>();
-    constexpr int kWide = gpu::Pack<T>::kSize;
-    gpu::visit_width<kWide>(gpu::divides<kWide>(a.c, {x, y}), [&](auto width) {
-      constexpr int W = width();
-      gpu::launch(stream, global_mean_forward_kernel<T, W>, global_grid(a.n, a.c, W),
-                  dim3(kColumns, kRows), 0, Positions{static_cast<int>(a.s), static_cast<int>(a.c)},
-                  x, y);
-    });
-  });
+  global_forward<true>(stream, a);
 }
-
 void global_max_forward(CudaStream& stream, const GlobalPoolForward& a) {
-  check(a, true);
-  if (a.y.size == 0) return;
-  visit_storage(a.x.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    const T* x = a.x.as<T>();
-    T* y = a.y.as<T>();
-    constexpr int kWide = gpu::Pack<T>::kSize;
-    gpu::visit_width<kWide>(gpu::divides<kWide>(a.c, {x, y, a.argmax.data()}), [&](auto width) {
-      constexpr int W = width();
-      gpu::launch(stream, global_max_forward_kernel<T, W>, global_grid(a.n, a.c, W),
-                  dim3(kColumns, kRows), 0, Positions{static_cast<int>(a.s), static_cast<int>(a.c)},
-                  x, y, a.argmax.data());
-    });
-  });
+  global_forward<false>(stream, a);
 }
-
 void global_mean_backward(CudaStream& stream, const GlobalPoolBackward& a) {
-  check(a, false);
-  visit_storage(a.dy.dtype, [&](auto zero) { global_backward<decltype(zero), true>(stream, a); });
+  global_backward<true>(stream, a);
 }
-
 void global_max_backward(CudaStream& stream, const GlobalPoolBackward& a) {
-  check(a, true);
-  visit_storage(a.dy.dtype, [&](auto zero) { global_backward<decltype(zero), false>(stream, a); });
+  global_backward<false>(stream, a);
 }
 
 }  // namespace passnorm::kernels
