@@ -89,15 +89,23 @@ TEST(CloudBatches, AreDroppedScaledAndShifted) {
     EXPECT_GT(scale, 0.8f - 1e-6f);
     EXPECT_LT(scale, 1.25f + 1e-6f);
   }
-  EXPECT_GT(seen, kClouds * 99 / 100);
-  EXPECT_NEAR(scales / static_cast<double>(seen), 1.025, 0.012);  // 4 standard deviations
-  EXPECT_NEAR(shifts / (3 * kClouds), 0, 0.003);
-  EXPECT_NEAR(shifts2 / (3 * kClouds), 0.01 / 3, 2e-4);
-  // r is uniform in [0, 0.875): mean 0.4375 and variance 0.875^2 / 12, and a binomial's of each.
+  // Every statistic may be off by five standard deviations. Uniform numbers from a to b have
+  // variance (b - a)^2 / 12, their squares, where a is -b, b^4 (1/5 - 1/9).
+  constexpr double kDeviations = 5;
+  const auto expect_mean = [&](double mean, double expected, double variance, int64_t n) {
+    EXPECT_NEAR(mean, expected, kDeviations * std::sqrt(variance / static_cast<double>(n)));
+  };
+  EXPECT_GE(seen, kClouds - 5);  // 0.875^39 / 40 of all lose every point: 0.3 of these
+  expect_mean(scales / static_cast<double>(seen), 1.025, 0.45 * 0.45 / 12, seen);
+  expect_mean(shifts / (3 * kClouds), 0, 0.2 * 0.2 / 12, 3 * kClouds);
+  expect_mean(shifts2 / (3 * kClouds), 0.01 / 3, 0.0001 * 4 / 45, 3 * kClouds);
+  // r is uniform in [0, 0.875), and the share of points that are dropped has a binomial's variance
+  // r (1 - r) / 39 around it. Its tails are lighter than a normal number's, whose square has
+  // variance 2 v^2.
   const double mean = dropped / kClouds;
-  EXPECT_NEAR(mean, 0.4375, 0.025);
-  EXPECT_NEAR(dropped2 / kClouds - mean * mean,
-              0.875 * 0.875 / 12 + (0.4375 - 0.875 * 0.875 / 3) / (kPoints - 1), 0.007);
+  const double v = 0.875 * 0.875 / 12 + (0.4375 - 0.875 * 0.875 / 3) / (kPoints - 1);
+  expect_mean(mean, 0.4375, v, kClouds);
+  expect_mean(dropped2 / kClouds - mean * mean, v, 2 * v * v, kClouds);
 }
 
 TEST(CloudBatches, TriggersAreAugmentedTooWithNumbersOfTheirOwn) {
@@ -160,47 +168,37 @@ TEST(CheckFits, CloudsAreNotNormalised) {
   test::refusal(Fault::kInput, [&] { normalise_as(set, {{0, 0, 0}, {1, 2, 1}}); });
 }
 
+// Batches, test sets and triggers have one size: oneDNN makes its code per size, and that is most
+// of what these runs would take.
+
 TEST(CloudFit, PointNetLearns) {
-  const Dataset data = synthetic3d({.train = 160, .test = 40, .points = 32}, Split::kTrain),
-                test = synthetic3d({.train = 160, .test = 40, .points = 32}, Split::kTest);
-  Training run = Training::of_clouds("pan", 32);
-  run.fit({data, &test}, of_clouds(4, 16));
+  const Dataset data = cloud_set(32);
+  const Dataset test = synthetic3d({.train = 32, .test = 16, .points = 16}, Split::kTest);
+  Training run = Training::of_clouds("pan");
+  FitOptions o = of_clouds(6, 16);
+  o.augment_points = false;
+  run.fit({data, &test}, o);
   const EpochReport &first = run.epochs.front(), &last = run.epochs.back();
   EXPECT_EQ(last.skipped_steps, 0);
   EXPECT_LT(last.train.loss_public, 0.85 * first.train.loss_public);
-  EXPECT_LT(last.train.loss_passport, first.train.loss_passport);
+  EXPECT_LT(last.train.loss_passport, 0.85 * first.train.loss_passport);
   EXPECT_LT(last.train.sign_loss, first.train.sign_loss);
-  EXPECT_GT(last.train.accuracy_public, 0.2);  // of eight classes
-  EXPECT_EQ(last.test->images, 40);
+  EXPECT_GT(last.train.accuracy_public, 0.3);  // of eight classes
+  EXPECT_EQ(last.test->images, 16);
   EXPECT_EQ(last.bits.size(), run.model->sites().size());
 }
 
-TEST(CloudFit, RepeatsItselfToTheByte) {
-  const Dataset data = cloud_set(32);
-  std::vector<std::vector<float>> weights, buffers;
-  for (const uint64_t seed : {5, 5, 6}) {
-    Training run = Training::of_clouds("pan");
-    FitOptions o = of_clouds(1, 16);
-    o.seed = seed;
-    run.fit({data}, o);
-    weights.push_back(run.weights());
-    buffers.push_back(run.buffers());
-  }
-  EXPECT_EQ(weights[0], weights[1]);
-  EXPECT_EQ(buffers[0], buffers[1]);
-  EXPECT_NE(weights[0], weights[2]);
-}
-
-/// Dropout's masks are those of the step, not of how the run came to it.
+/// Two runs are one to the byte, whether they are stopped or not: dropout's masks are those of the
+/// step, not of how the run came to it.
 TEST(CloudFit, AResumedRunEndsLikeOneThatRanThrough) {
-  const Dataset data = cloud_set(24), test = cloud_set(9), triggers = cloud_set(5);
+  const Dataset data = cloud_set(16), test = cloud_set(10), triggers = cloud_set(10);
   const FitData sets{data, &test, &triggers};
-  FitOptions o = of_clouds(2, 8);  // 6 steps
+  FitOptions o = of_clouds(2, 8);  // 4 steps
   Training whole = Training::of_clouds("pan");
   whole.fit(sets, o);
   const test::TemporaryFolder folder;
   o.checkpoint.folder = folder.path("checkpoints");
-  for (const int64_t stop_after : {1, 3, 100}) {  // in the first epoch, in the second, never
+  for (const int64_t stop_after : {1, 2, 100}) {  // in the first epoch, in the second, never
     Training run = Training::of_clouds("pan");
     int64_t steps = 0;
     run.stop = [&] { return ++steps == stop_after; };
@@ -208,6 +206,7 @@ TEST(CloudFit, AResumedRunEndsLikeOneThatRanThrough) {
       test::refusal(Fault::kStopped, [&] { run.fit(sets, o); });
     } else {
       run.fit(sets, o);
+      EXPECT_LT(steps, 4) << "from the start";
       EXPECT_TRUE(test::same_numbers(run.weights(), whole.weights()));
       EXPECT_TRUE(test::same_numbers(run.buffers(), whole.buffers()));
       EXPECT_EQ(run.epochs.back().triggers->passport_class_accuracy,
@@ -216,14 +215,22 @@ TEST(CloudFit, AResumedRunEndsLikeOneThatRanThrough) {
     o.checkpoint.resume = true;
   }
   // Other data are other runs.
+  Training other = Training::of_clouds("pan");
   Dataset changed = data;
   changed.points[7] += 0.5f;
   const auto refusal_of = [&](const FitData& d, const FitOptions& options) {
-    return test::refusal(Fault::kUsage, [&] { Training::of_clouds("pan").fit(d, options); });
+    return test::refusal(Fault::kUsage, [&] { other.fit(d, options); });
   };
   EXPECT_CONTAINS(refusal_of({changed, &test, &triggers}, o), "training data was");
-  o.augment_points = false;
-  EXPECT_CONTAINS(refusal_of(sets, o), "augment-points was yes, now no");
+  FitOptions plain = o;
+  plain.augment_points = false;
+  EXPECT_CONTAINS(refusal_of(sets, plain), "augment-points was yes, now no");
+  // And so are those of another seed.
+  o.checkpoint = {};
+  o.epochs = 1;
+  o.seed += 1;
+  other.fit(sets, o);
+  EXPECT_NE(other.epochs.front().train.loss_public, whole.epochs.front().train.loss_public);
 }
 
 TEST(CloudEvaluation, OfAnotherNumberOfPoints) {
