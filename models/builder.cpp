@@ -51,7 +51,7 @@ std::optional<PassportNorm> Builder::norm_of(const std::string& name, const Form
   ParameterSet& set = model_.parameters_;
   if (options.folded) return {};
   if (site) return PassportNorm::at_site(set, name, spec, scheme, offset_);
-  if (form.transform && scheme.lane_transforms && spec.keeps_statistics())
+  if (form.transform && scheme.lane_transforms && scheme.public_lane && spec.keeps_statistics())
     return PassportNorm::per_lane(set, name, spec);
   const auto& affine = options.affine_layers;
   const bool learned = !spec.affine_is_optional() ||

@@ -1,7 +1,5 @@
 #include "models/copy.hpp"
 
-#include <algorithm>
-
 #include "kernels/elementwise.hpp"
 #include "models/model_file.hpp"
 
@@ -12,11 +10,6 @@ namespace {
 ReleasedForm form_of(const Model& model) {
   const auto channels = static_cast<size_t>(model.architecture().input[-1]);
   return released_form(model, {std::vector<float>(channels, 0), std::vector<float>(channels, 1)});
-}
-
-std::unique_ptr<Model> load(const ReleasedForm& form, const char* name, const Passport* passport,
-                            const Model& of) {
-  return load_released(SafeTensors::parse(name, form.bytes()), passport, of.shared_stream()).model;
 }
 
 void copy(Stream& stream, const Tensor& from, const Tensor& to) {
@@ -43,19 +36,15 @@ std::unique_ptr<Model> released_copy(const Model& model, const Passport* passpor
     for (NamedTensor& t : passport_affine(model, *passport)) form.tensors.push_back(std::move(t));
     form.metadata.erase("affine");
   }
-  return load(form, "the network", nullptr, model);
+  return load_released(SafeTensors::parse("the network", form.bytes()), nullptr,
+                       model.shared_stream())
+      .model;
 }
 
 std::unique_ptr<Model> with_passport(const Model& suspect, const Passport& passport) {
-  ReleasedForm form = form_of(suspect);
-  if (!passport.scheme->public_lane) {
-    for (const SitePassport& s : passport.sites())
-      std::erase_if(form.tensors, [&](const NamedTensor& t) {
-        return t.name == s.site.name + ".bn.weight" || t.name == s.site.name + ".bn.bias";
-      });
-    form.metadata["affine"] = "passport";
-  }
-  return load(form, "the suspect", &passport, suspect);
+  return load_suspect(SafeTensors::parse("the suspect", form_of(suspect).bytes()), passport,
+                      suspect.shared_stream())
+      .model;
 }
 
 }  // namespace passnorm::models

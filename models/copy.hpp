@@ -14,8 +14,8 @@ std::unique_ptr<Model> copy_of(const Model& model);
 std::unique_ptr<Model> released_copy(const Model& model, const Passport* passport);
 
 /// An ordinary network `suspect` with the passport's sites, scheme and lane state: the network that
-/// examine() reads. Where the scheme has no public lane (deepipr-v1) the suspect's own affine at
-/// the sites is dropped. Error(kInput) when the passport is for another architecture.
+/// examine() reads, as load_suspect makes it of a file. Error(kInput) when the passport is for
+/// another architecture.
 std::unique_ptr<Model> with_passport(const Model& suspect, const Passport& passport);
 
 }  // namespace passnorm::models

@@ -10,7 +10,7 @@ namespace passnorm::models {
 /// before it:
 ///   w'[o] = w[o] s[o],  b'[o] = beta[o] - mean[o] s[o],  s[o] = gamma[o] / sqrt(var[o] + eps)
 /// in f64, rounded once. gamma, beta, mean and var are the public branch's; those of deepipr-v1,
-/// which has none, are its passport's raw scale and shift. passport: for deepipr-v1, else null. The
+/// which has none, are its passport's scale and shift. passport: for deepipr-v1, else null. The
 /// result computes the same function (ModelOptions::folded).
 ///
 /// Signature. Raw scales are linear in the weights of a channel: the folded network's are s[o]

@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::string_view kFormat = "passnorm.model/1";
 constexpr std::string_view kFolded = "folded";  // in the place of a norm's name
+constexpr std::array<std::string_view, 2> kAffine = {".bn.weight", ".bn.bias"};
 
 /// Calls f(spec, tensor) for every parameter and buffer.
 template <class M, class F>
@@ -104,16 +105,15 @@ Metadata released_metadata(const Model& model, const InputNormalisation& normali
 }
 
 std::vector<NamedTensor> passport_affine(const Model& model, const Passport& passport) {
-  PASSNORM_CHECK(!model.options().plan.scheme->gate, "the affine behind a gate");
   Tape tape(model.stream(), Tape::Mode::kForwardOnly);
-  const std::vector<float> raw =
-      model.read(tape, model.open(passport)).value.to_host(model.stream());
+  const std::vector<float> used =
+      model.gate(tape, model.read(tape, model.open(passport))).value.to_host(model.stream());
   std::vector<NamedTensor> out;
-  auto at = raw.begin();
+  auto at = used.begin();
   for (const Site& site : model.sites())
-    for (const char* what : {".bn.weight", ".bn.bias"}) {
+    for (const std::string_view what : kAffine) {
       const auto end = at + site.channels();
-      out.push_back({site.name + what, {site.channels()}, {at, end}});
+      out.push_back({concat(site.name, what), {site.channels()}, {at, end}});
       at = end;
     }
   return out;
@@ -150,13 +150,16 @@ void take_lane_state(const Model& model, Passport& passport) {
   });
 }
 
-LoadedModel load_released(const std::string& path, const Passport* passport,
-                          std::shared_ptr<Stream> stream) {
-  return load_released(SafeTensors::open(path), passport, std::move(stream));
-}
+namespace {
 
-LoadedModel load_released(const SafeTensors& file, const Passport* passport,
-                          std::shared_ptr<Stream> stream) {
+/// Which scales and shifts the file has to bring.
+enum class AffineRule {
+  kOfTheScheme,  ///< those that the passport's scheme leaves to it
+  kAny,          ///< none; too many are left out
+};
+
+LoadedModel load(const SafeTensors& file, const Passport* passport, std::shared_ptr<Stream> stream,
+                 AffineRule rule) {
   const std::string& path = file.name();
   const MetadataReader metadata(file);
   if (const std::string& format = metadata.text("format"); format != kFormat)
@@ -198,7 +201,7 @@ LoadedModel load_released(const SafeTensors& file, const Passport* passport,
       fail(Fault::kInput, path, ": is a folded network, and the passport is one of scheme ",
            passport->scheme->name,
            ", whose scales folding multiplies by themselves: their signs cannot be read from it");
-    if (options.plan.scheme->public_lane != affine_ships)
+    if (rule == AffineRule::kOfTheScheme && options.plan.scheme->public_lane != affine_ships)
       fail(Fault::kInput, path, ": the passport does not fit this model: it is one of scheme ",
            passport->scheme->name, affine_ships ? ", the model has a" : ", the model has no",
            " public branch");
@@ -225,6 +228,21 @@ LoadedModel load_released(const SafeTensors& file, const Passport* passport,
   loaded.normalisation = {metadata.floats("mean", channels, -INFINITY),
                           metadata.floats("std", channels, 0)};
 
+  const auto is_left_out = [&](std::string_view name) {
+    const auto of = [&](const Site& site) {
+      return std::ranges::any_of(
+          kAffine, [&](std::string_view what) { return name == concat(site.name, what); });
+    };
+    return rule == AffineRule::kAny && !options.plan.scheme->public_lane &&
+           std::ranges::any_of(loaded.model->sites(), of);
+  };
+  const auto may_be_missing = [&](std::string_view name) {
+    return rule == AffineRule::kAny && !affine_ships &&
+           std::ranges::any_of(kAffine,
+                               [&](std::string_view what) { return name.ends_with(what); });
+  };
+
+  loaded.complete = affine_ships || !options.plan.scheme->public_lane;
   size_t used = 0;
   for_each_tensor(*loaded.model, [&](const TensorSpec& spec, const Tensor& value) {
     std::vector<float> elements;
@@ -236,7 +254,8 @@ LoadedModel load_released(const SafeTensors& file, const Passport* passport,
     } else {
       const std::string& name = released_name(spec);
       const TensorInfo* t = file.find(name);
-      if (!t && spec.optional) {
+      if (!t && (spec.optional || may_be_missing(name))) {
+        loaded.complete &= !may_be_missing(name);
         value.copy_from<float>(
             *stream, std::vector<float>(static_cast<size_t>(value.size()), spec.init.value));
         return;
@@ -257,7 +276,7 @@ LoadedModel load_released(const SafeTensors& file, const Passport* passport,
   });
   if (used != file.tensors().size()) {
     for (const TensorInfo& t : file.tensors()) {
-      bool known = false;
+      bool known = is_left_out(t.name);
       for_each_tensor(*loaded.model, [&](const TensorSpec& spec, const Tensor&) {
         known |= released_name(spec) == t.name;
       });
@@ -266,6 +285,28 @@ LoadedModel load_released(const SafeTensors& file, const Passport* passport,
     }
   }
   return loaded;
+}
+
+}  // namespace
+
+LoadedModel load_released(const std::string& path, const Passport* passport,
+                          std::shared_ptr<Stream> stream) {
+  return load_released(SafeTensors::open(path), passport, std::move(stream));
+}
+
+LoadedModel load_released(const SafeTensors& file, const Passport* passport,
+                          std::shared_ptr<Stream> stream) {
+  return load(file, passport, std::move(stream), AffineRule::kOfTheScheme);
+}
+
+LoadedModel load_suspect(const std::string& path, const Passport& passport,
+                         std::shared_ptr<Stream> stream) {
+  return load_suspect(SafeTensors::open(path), passport, std::move(stream));
+}
+
+LoadedModel load_suspect(const SafeTensors& file, const Passport& passport,
+                         std::shared_ptr<Stream> stream) {
+  return load(file, &passport, std::move(stream), AffineRule::kAny);
 }
 
 }  // namespace passnorm::models

@@ -28,8 +28,9 @@ const std::string& released_name(const TensorSpec& spec);
 std::vector<NamedTensor> released_tensors(const Model& model);
 /// Metadata that every form of the network has: architecture, classes, mean, std.
 Metadata released_metadata(const Model& model, const InputNormalisation& normalisation);
-/// The scale and shift that a passport without a gate gives at its sites, as the affine of ordinary
-/// layers: `site`.bn.weight and .bias. What deepipr-v1, which has no public branch, computes with.
+/// The scale and shift that a passport gives at its sites, behind their gates, as the affine of
+/// ordinary layers: `site`.bn.weight and .bias. What schemes without a public lane (deepipr-v1)
+/// compute with.
 std::vector<NamedTensor> passport_affine(const Model& model, const Passport& passport);
 
 /// What a released file says.
@@ -54,6 +55,9 @@ void take_lane_state(const Model& model, Passport& passport);
 struct LoadedModel {
   std::unique_ptr<Model> model;
   InputNormalisation normalisation;
+  /// false: scales and shifts come from a passport that is not at hand and are 1 and 0; the
+  /// signature can be read, the network's outputs are not what they were (load_suspect only).
+  bool complete = true;
 };
 
 /// passport null: an ordinary network of the public branch. Else the passport's sites and scheme,
@@ -65,5 +69,15 @@ LoadedModel load_released(const std::string& path, const Passport* passport,
 /// The same of an open file, or of bytes().
 LoadedModel load_released(const SafeTensors& file, const Passport* passport,
                           std::shared_ptr<Stream> stream);
+
+/// load_released for a judge, who reads raw scales: these depend on no scale and shift, so that a
+/// thief cannot escape by changing where those come from. A file that has its own at the sites of a
+/// scheme without a public lane (a thief's deepipr-v1 network with an affine trained anew): they
+/// are left out. A file without (a stolen network shipped as deepipr-v1, with the thief's
+/// passport): where the passport's scheme needs them, they are 1 and 0, and complete is false.
+LoadedModel load_suspect(const std::string& path, const Passport& passport,
+                         std::shared_ptr<Stream> stream);
+LoadedModel load_suspect(const SafeTensors& file, const Passport& passport,
+                         std::shared_ptr<Stream> stream);
 
 }  // namespace passnorm::models

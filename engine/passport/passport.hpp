@@ -21,6 +21,7 @@
 #include <optional>
 
 #include "engine/io/crypto.hpp"
+#include "engine/io/file.hpp"
 #include "engine/io/safetensors.hpp"
 #include "engine/io/seal.hpp"
 #include "engine/passport/scheme.hpp"
@@ -115,6 +116,9 @@ class Passport {
   /// user, as when root opens it in a container.
   static Passport load(const std::string& path, const AskPassphrase& ask = {},
                        std::span<const Scheme> schemes = {});
+  /// The same of a file that was read before.
+  static Passport from_file(const std::string& path, SecretFile file, const AskPassphrase& ask = {},
+                            std::span<const Scheme> schemes = {});
 
  private:
   explicit Passport(const Secret32& seed) : seed_(seed) {}

@@ -133,7 +133,11 @@ void Passport::save(const std::string& path, const SecretText* passphrase, SealC
 
 Passport Passport::load(const std::string& path, const AskPassphrase& ask,
                         std::span<const Scheme> schemes) {
-  SecretFile file = read_secret_file(path, kMaxFileBytes);
+  return from_file(path, read_secret_file(path, kMaxFileBytes), ask, schemes);
+}
+
+Passport Passport::from_file(const std::string& path, SecretFile file, const AskPassphrase& ask,
+                             std::span<const Scheme> schemes) {
   if (!is_sealed(file.bytes)) {
     // What it is comes before its mode.
     Passport passport = parse(path, std::move(file.bytes), schemes);

@@ -103,7 +103,7 @@ PassportNorm PassportNorm::at_site(ParameterSet& set, const std::string& name, c
                                .secret = true});
   }
   if (spec.keeps_statistics()) {
-    if (scheme.lane_statistics) {
+    if (scheme.lane_statistics && scheme.public_lane) {
       norm.running_[0] = add_running(set, name + ".bn0", plain, c, false);
       norm.running_[1] = add_running(set, name + ".bn1", name + ".bn1", c, true);
     } else {

@@ -10,7 +10,8 @@
 
 namespace passnorm {
 
-/// What a scheme does at a passport site.
+/// What a scheme does at a passport site. Without a public lane there is one lane, and what would
+/// be kept per lane is kept once.
 struct Scheme {
   std::string_view name;
   std::string_view source;  ///< where it was published

@@ -10,7 +10,7 @@ int main(int argc, char** argv) try {
     return 2;
   }
   const Passport passport = Passport::load(argv[2]);
-  const auto suspect = models::load_released(argv[1], &passport, make_stream(Device::cpu()));
+  const auto suspect = models::load_suspect(argv[1], passport, make_stream(Device::cpu()));
   const verify::Claim claim = verify::examine(*suspect.model, passport);
   std::cout << verify::name_of(claim.verdict) << ": " << claim.matched << " of " << claim.total
             << (claim.bits_bound ? " bound" : " free") << " bits, log2 p = " << claim.log2_p

@@ -149,7 +149,9 @@ void computes_the_same(const Combination& c) {
     EXPECT_EQ(bias->shape, std::vector<int64_t>{layer.convolution.geometry().o});
   }
 
-  const auto [folded, normalisation] = models::load_released(path, nullptr, network_stream());
+  const auto [folded, normalisation, complete] =
+      models::load_released(path, nullptr, network_stream());
+  EXPECT_TRUE(complete);
   EXPECT_EQ(normalisation.mean, kNormalisation.mean);
   EXPECT_EQ(normalisation.stddev, kNormalisation.stddev);
   EXPECT_TRUE(folded->options().folded);

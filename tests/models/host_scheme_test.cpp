@@ -1,5 +1,6 @@
 // Schemes that are no rows of our table: what a host may bring is trained, released and found
 // again.
+#include "models/copy.hpp"
 #include "tests/support/files.hpp"
 #include "tests/support/networks.hpp"
 #include "train/data/synthetic.hpp"
@@ -22,6 +23,12 @@ constexpr Scheme kRows[] = {
     {.name = "own-alone-lanes", .public_lane = false, .lane_statistics = true},
     {.name = "own-alone-gate-lanes", .public_lane = false, .gate = true, .lane_statistics = true},
 };
+/// Of PointNet's transform nets.
+constexpr Scheme kAloneTransforms{.name = "own-alone-transforms",
+                                  .public_lane = false,
+                                  .gate = true,
+                                  .lane_statistics = true,
+                                  .lane_transforms = true};
 
 class HostScheme : public testing::TestWithParam<Scheme const*> {};
 
@@ -51,6 +58,29 @@ TEST_P(HostScheme, IsTrainedReleasedAndFoundAgain) {
   }
   EXPECT_CONTAINS(test::refusal(Fault::kInput, [&] { Passport::load(secret); }), GetParam()->name);
 }
+
+/// What a thief gets computes what was released: the public branch or, where there is none, the
+/// passport's with what it gives behind its gate. A judge finds the owner's network in it again.
+void expect_copies(const char* architecture, const Scheme& scheme) {
+  const auto model =
+      models::make(architecture, {.plan = {.scheme = &scheme}, .points = 16}, network_stream());
+  test::unsettle(*model);
+  Passport owner = Passport::random(model->sites(), test::secret(3), Signature::from_text("host"));
+  models::take_lane_state(*model, owner);
+  const Tensor x = test::pictures(*model, 2);
+  const auto with = test::logits(*model, &owner, Branch::kPassport, x);
+  const auto stolen = models::released_copy(*model, &owner);
+  EXPECT_TRUE(stolen->sites().empty());
+  EXPECT_TRUE(test::same_numbers(
+      scheme.public_lane ? test::logits(*model, &owner, Branch::kPublic, x) : with,
+      test::logits(*stolen, nullptr, Branch::kPublic, x)));
+  const auto judged = models::with_passport(*stolen, owner);
+  EXPECT_TRUE(test::same_numbers(with, test::logits(*judged, &owner, Branch::kPassport, x)));
+}
+
+TEST_P(HostScheme, CopiesComputeTheSame) { expect_copies("tiny", *GetParam()); }
+
+TEST(HostSchemes, CopiesOfAPointNetComputeTheSame) { expect_copies("pointnet", kAloneTransforms); }
 
 std::vector<const Scheme*> rows() {
   std::vector<const Scheme*> all;

@@ -98,9 +98,11 @@ void survives_to_the_bit(const Combination& c) {
                                   [&] { models::load_released(path, nullptr, network_stream()); }),
                     "--passport");
   } else {
-    const auto [plain, normalisation] = models::load_released(path, nullptr, network_stream());
+    const auto [plain, normalisation, complete] =
+        models::load_released(path, nullptr, network_stream());
     EXPECT_EQ(normalisation.mean, kNormalisation.mean);
     EXPECT_EQ(normalisation.stddev, kNormalisation.stddev);
+    EXPECT_TRUE(complete);
     EXPECT_TRUE(plain->sites().empty());
     EXPECT_TRUE(same_numbers(test::logits(*model, nullptr, Branch::kPublic, x),
                              test::logits(*plain, nullptr, Branch::kPublic, x)));
