@@ -1,9 +1,12 @@
+#include <algorithm>
+
 #include "bench/cases/convolution.hpp"
 #include "bench/cases/gemm.hpp"
 #include "bench/catalogue.hpp"
 #include "engine/io/text.hpp"
 #include "kernels/convolution.hpp"
 #include "kernels/gemm.hpp"
+#include "kernels/norm.hpp"
 
 namespace passnorm::bench {
 namespace {
@@ -16,6 +19,57 @@ struct Weights {
   ConstView view() const { return w.view(); }
   ConstView copy_view() const { return copy ? ConstView(copy.view()) : ConstView(); }
 };
+
+/// A convolution and the statistics of its result, which the norm reads for them, or which follow
+/// from sums that the convolution takes.
+struct MeasuredConvolution {
+  Stream& stream;
+  kernels::ConvGeometry geometry;
+  Tensor x, y, mean, rstd, sums;
+  Weights w;
+
+  MeasuredConvolution(Stream& s, const kernels::ConvGeometry& g, DType dtype, bool in_epilogue)
+      : stream(s),
+        geometry(g),
+        x(operand(s, g.x_size(), dtype)),
+        y(result(s, g.y_size(), dtype)),
+        mean(result(s, g.o)),
+        rstd(result(s, g.o)),
+        sums(in_epilogue ? result(s, 2 * g.o) : Tensor()),
+        w(s, g.w_size(), dtype) {}
+  void operator()() const {
+    const std::span<float> to = sums ? sums.span() : std::span<float>();
+    dispatch(stream, [&](auto& s) {
+      if (!kernels::conv_forward(s, {.geometry = geometry,
+                                     .x = x.view(),
+                                     .w = w.view(),
+                                     .w_copy = w.copy_view(),
+                                     .y = y.view(),
+                                     .sums = to}) &&
+          sums)
+        fail(Fault::kMachine, "no convolution here sums its result");
+      kernels::norm_statistics(
+          s, {.geometry = {1, geometry.y_size() / geometry.o, geometry.o, geometry.o},
+              .x = y.view(),
+              .mean = mean.span(),
+              .rstd = rstd.span(),
+              .sums = to});
+    });
+  }
+};
+
+/// Of GPUs, in 16 bits: where StreamOptions::epilogue_statistics is a choice.
+void add_measured_convolution(Catalogue& all, const cases::ConvCase& c,
+                              const kernels::ConvGeometry& g, DType dtype) {
+  if (dtype == DType::kF32 || std::ranges::count(all.storage(), DType::kF16) == 0) return;
+  for (const bool in_epilogue : {false, true})
+    all.add(in_epilogue ? "conv/statistics_in_epilogue" : "conv/statistics", c.name, dtype,
+            c.flops(), c.bytes(width(dtype)), [g, dtype, in_epilogue](Stream& s) -> Call {
+              const auto work = std::make_shared<MeasuredConvolution>(s, g, dtype, in_epilogue);
+              (*work)();
+              return [work] { (*work)(); };
+            });
+}
 
 void add_convolution(Catalogue& all, const cases::ConvCase& c, DType dtype) {
   const kernels::ConvGeometry g{.n = c.n,
@@ -38,6 +92,7 @@ void add_convolution(Catalogue& all, const cases::ConvCase& c, DType dtype) {
       });
     };
   });
+  add_measured_convolution(all, c, g, dtype);
   all.add("conv/backward_data", c.name, dtype, c.flops(), bytes, [g, dtype](Stream& s) -> Call {
     return [&s, g, dy = operand(s, g.y_size(), dtype), w = Weights(s, g.w_size(), dtype),
             dx = result(s, g.x_size(), dtype)] {

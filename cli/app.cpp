@@ -32,6 +32,13 @@ void Machine::add_to(OptionTable& options) {
       .changes_nothing();
 }
 
+void Machine::add_training_to(OptionTable& options) {
+  options
+      .flag("epilogue-statistics", epilogue_statistics,
+            "GPU, 16 bits: convolutions sum their results for batch norm, where cuDNN can")
+      .changes_nothing();
+}
+
 void Machine::add_to(CLI::App& command) {
   OptionTable options(command);
   add_to(options);
@@ -39,8 +46,10 @@ void Machine::add_to(CLI::App& command) {
 }
 
 std::shared_ptr<Stream> Machine::stream() const {
-  return make_stream(device_of(device).value_or(Device::best()),
-                     StreamOptions{.threads = threads, .engines = engines});
+  return make_stream(
+      device_of(device).value_or(Device::best()),
+      StreamOptions{
+          .threads = threads, .engines = engines, .epilogue_statistics = epilogue_statistics});
 }
 
 std::string Machine::describe(const Stream& stream) const {

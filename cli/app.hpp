@@ -45,7 +45,10 @@ struct Machine {
   std::string device = "auto";
   int threads = 0;
   int engines = StreamOptions{}.engines;
+  bool epilogue_statistics = false;
   void add_to(OptionTable& options);
+  /// What only training steps use: --epilogue-statistics.
+  void add_training_to(OptionTable& options);
   void add_to(CLI::App& command);
   /// Error(kMachine) for a GPU that is not there; auto falls back to the CPU.
   std::shared_ptr<Stream> stream() const;

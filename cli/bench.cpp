@@ -267,6 +267,7 @@ void add_bench(CLI::App& app, Action& action) {
   of_step.integer("steps", s->steps, "timed steps; 0: as many as fit into --seconds", 0, 1'000'000);
   of_step.call_flag("stages", s->stages, "also forward, backward and optimiser apart");
   s->add_to(of_step, "of measuring");
+  s->machine.add_training_to(of_step);
   step->footer(
       "Example: passnorm bench step --model resnet18 --scheme deepipr-v2 --batch 64 --threads 2");
   step->callback([s, &action] { action = [s] { return run_step(*s); }; });

@@ -157,6 +157,7 @@ void add_train_options(OptionTable& options, TrainOptions& o) {
                     "nothing");
   options.call_flag("json", o.json, "one JSON document on stdout");
   o.machine.add_to(options);
+  o.machine.add_training_to(options);
 }
 
 TrainOptions train_options_of(std::string_view name, std::string_view text) {

@@ -13,4 +13,12 @@ void check_convolution(const ConvGeometry& g, const ConstView& x, const ConstVie
   PASSNORM_CHECK(!bias || bias.size == g.o, "the bias has ", bias.size, " elements, not ", g.o);
 }
 
+void check_convolution(const ConvForward& a) {
+  check_convolution(a.geometry, a.x, a.w, a.bias, a.y);
+  if (a.sums.empty()) return;
+  PASSNORM_CHECK(a.sums.size() == static_cast<size_t>(2 * a.geometry.o), a.sums.size(), " sums of ",
+                 a.geometry.o, " channels");
+  PASSNORM_CHECK(!a.bias && !a.relu, "sums of a convolution with ", a.bias ? "bias" : "relu");
+}
+
 }  // namespace passnorm::kernels

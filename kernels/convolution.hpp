@@ -38,6 +38,11 @@ void check_convolution(const ConvGeometry& g, const ConstView& x, const ConstVie
 bool convolves(CpuStream& stream, DType dtype);
 bool convolves(CudaStream& stream, DType dtype);
 
+/// Whether conv_forward may be asked for sums of a result of this type: never on the CPU; on a GPU
+/// where the stream's options say so (StreamOptions::epilogue_statistics), for 16-bit types.
+bool conv_may_sum(CpuStream& stream, DType dtype);
+bool conv_may_sum(CudaStream& stream, DType dtype);
+
 /// y = conv(x, w) + bias, or relu of it
 struct ConvForward {
   ConvGeometry geometry;
@@ -45,11 +50,18 @@ struct ConvForward {
   ConstView w;         ///< [O, KH, KW, C]
   ConstView w_copy{};  ///< w in the type of x, where the caller keeps such a copy, or empty
   ConstView bias{};    ///< [O] or empty
-  View y;              ///< [N, OH, OW, O]
+  View y;              ///< [N, OH, OW, O], of x's type; of a linear layer (one position) f32 too
   bool relu = false;
+  /// [2, O] of y, for the batch norm behind it (kernels/norm_sums.hpp): per channel the sum, then
+  /// the sum of squares; or empty. f32, in an order of the device's own that is the same in every
+  /// run, of y before or after it is rounded to its type. Without bias and relu only.
+  std::span<float> sums{};
 };
-void conv_forward(CpuStream& stream, const ConvForward& a);
-void conv_forward(CudaStream& stream, const ConvForward& a);
+/// The same of a forward convolution, and of its sums.
+void check_convolution(const ConvForward& a);
+/// Whether sums were written: where the device has no such convolution y alone is computed.
+bool conv_forward(CpuStream& stream, const ConvForward& a);
+bool conv_forward(CudaStream& stream, const ConvForward& a);
 
 /// dx = the gradient of sum(y * dy) with respect to x; overwrites.
 struct ConvBackwardData {

@@ -15,7 +15,7 @@ std::string device_properties(int index = 0);
 
 /// The first engine that could be chosen for one convolution.
 struct PlanReport {
-  std::string operation;  ///< "forward", "forward, bias and relu", "backward-data", ...
+  std::string operation;  ///< "forward", "forward, sums", "backward-data", ...
   ConvGeometry geometry;  ///< channels padded, as it would be computed
   DType type;             ///< of the operands
   DType result;           ///< of y, dx or dw

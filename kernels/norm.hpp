@@ -51,6 +51,7 @@ struct NormStatistics {
   std::span<float> rstd;   ///< [B, G]
   std::span<float> var{};  ///< [B, G] biased variance, or empty
   float eps = 1e-5f;
+  std::span<const float> sums{};  ///< of x, where its convolution took them (kernels/norm_sums.hpp)
 };
 void norm_statistics(CpuStream& stream, const NormStatistics& a);
 void norm_statistics(CudaStream& stream, const NormStatistics& a);

@@ -16,6 +16,20 @@ constexpr std::array<std::pair<std::string_view, kernels::NormKind>, 4> kNorms =
     {"layer", kernels::NormKind::kLayer},
 }};
 
+struct Convolved {
+  Var y;
+  Tensor sums;  ///< of y, where the norm's statistics can follow from them, or empty
+};
+Convolved convolve(const Layer& layer, const Pass& pass, const Var& x) {
+  const bool sum = layer.norm->measures_one_block(pass.mode, x.lanes) && layer.dropout == 0 &&
+                   !layer.convolution.bias().value && dispatch(pass.tape.stream(), [&](auto& s) {
+                     return kernels::conv_may_sum(s, x.value.dtype());
+                   });
+  Convolved c;
+  c.y = layer.convolution.forward(pass.tape, x, false, sum ? &c.sums : nullptr);
+  return c;
+}
+
 }  // namespace
 
 kernels::NormKind norm_kind(std::string_view name) {
@@ -32,12 +46,12 @@ std::string_view name_of(kernels::NormKind kind) {
 
 Var Layer::forward(Pass& pass, const Var& x, const Epilogue& epilogue) const {
   if (norm) {
-    Var y = convolution.forward(pass.tape, x);
+    auto [y, sums] = convolve(*this, pass, x);
     if (pass.dropout && pass.mode == Mode::kTrain)
       y = ops::dropout(
           pass.tape, y,
           {.probability = dropout, .seed = pass.dropout->seed, .step = pass.dropout->step});
-    return norm->forward(pass, y, epilogue);
+    return norm->forward(pass, y, epilogue, sums);
   }
   const auto& [activation, residual, pool] = epilogue;
   const bool relu_first = activation == kernels::NormActivation::kReluThenAdd ||
@@ -52,7 +66,8 @@ Var Layer::forward(Pass& pass, const Var& x, const Epilogue& epilogue) const {
 
 ops::Residual Layer::unapplied(Pass& pass, const Var& x) const {
   if (!norm) return forward(pass, x, {.activation = kernels::NormActivation::kIdentity});
-  return norm->unapplied(pass, convolution.forward(pass.tape, x));
+  const auto [y, sums] = convolve(*this, pass, x);
+  return norm->unapplied(pass, y, sums);
 }
 
 Site Layer::site() const {

@@ -38,10 +38,10 @@ Convolution::Convolution(ParameterSet& set, const std::string& name, const kerne
     bias_ = &set.add({.name = name + ".bias", .shape = {g.o}, .init = fan_in(g.window())});
 }
 
-Var Convolution::forward(Tape& tape, const Var& x, bool relu) const {
+Var Convolution::forward(Tape& tape, const Var& x, bool relu, Tensor* sums) const {
   const kernels::ConvGeometry& g = geometry_;
   return ops::convolution(tape, x, weight_->var.reshape({g.o, g.kh, g.kw, g.c}), bias(), g.stride,
-                          g.pad, relu);
+                          g.pad, relu, sums);
 }
 
 Linear::Linear(ParameterSet& set, const std::string& name, int64_t inputs, int64_t outputs,

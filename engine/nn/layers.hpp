@@ -30,8 +30,8 @@ class Convolution {
   Convolution(ParameterSet& set, const std::string& name, const kernels::ConvGeometry& geometry,
               const ConvolutionOptions& options = {});
 
-  /// x [N, H, W, C], of a vector [N, 1, 1, C].
-  Var forward(Tape& tape, const Var& x, bool relu = false) const;
+  /// x [N, H, W, C], of a vector [N, 1, 1, C]; sums as in ops::convolution.
+  Var forward(Tape& tape, const Var& x, bool relu = false, Tensor* sums = nullptr) const;
   const Var& weight() const { return weight_->var; }
   /// Without a value: none.
   Var bias() const { return bias_ ? bias_->var : Var{}; }

@@ -16,8 +16,10 @@ namespace passnorm::ops {
 /// Cross-correlation of x [N, H, W, C] with w [O, KH, KW, C], plus bias [O] when it has a value;
 /// or relu of it. Of a type that the device does not convolve, x is computed in f32 and the result
 /// stored in x's type; of one that it does, a copy of w in that type is used where w has one.
+/// sums: becomes [2, O] of the result, for the norm behind it (kernels::ConvForward::sums), where
+/// the device gives them, else stays as it is; null: none are asked for.
 Var convolution(Tape& tape, const Var& x, const Var& w, const Var& bias, int64_t stride,
-                int64_t pad, bool relu = false);
+                int64_t pad, bool relu = false, Tensor* sums = nullptr);
 
 /// x as a tensor of another floating type; its gradient has x's.
 Var cast(Tape& tape, const Var& x, DType dtype);

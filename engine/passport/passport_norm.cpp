@@ -113,7 +113,7 @@ PassportNorm PassportNorm::at_site(ParameterSet& set, const std::string& name, c
   return norm;
 }
 
-PassportNorm::Statistics PassportNorm::measure(Stream& stream, const Var& x,
+PassportNorm::Statistics PassportNorm::measure(Stream& stream, const Var& x, const Tensor& sums,
                                                const NormGeometry& geometry) const {
   const Shape table{geometry.blocks, geometry.groups};
   const Statistics out{Tensor::empty(stream, table), Tensor::empty(stream, table)};
@@ -125,7 +125,8 @@ PassportNorm::Statistics PassportNorm::measure(Stream& stream, const Var& x,
                                  .mean = out.mean.span(),
                                  .rstd = out.rstd.span(),
                                  .var = batch ? var.span() : std::span<float>(),
-                                 .eps = spec_.eps});
+                                 .eps = spec_.eps,
+                                 .sums = sums ? sums.span() : std::span<float>()});
   });
   if (!batch) return out;
 
@@ -188,15 +189,16 @@ PassportNorm::Statistics PassportNorm::none(Stream& stream, const NormGeometry& 
   return out;
 }
 
-Var PassportNorm::forward(Pass& pass, const Var& x, const Epilogue& epilogue) const {
+Var PassportNorm::forward(Pass& pass, const Var& x, const Epilogue& epilogue,
+                          const Tensor& sums) const {
   PASSNORM_CHECK(!epilogue.pool || !epilogue.residual.x.value, "a maximum after a residual");
-  ops::Residual norm = unapplied(pass, x);
+  ops::Residual norm = unapplied(pass, x, sums);
   norm.options.activation = epilogue.activation;
   return epilogue.pool ? ops::norm_pool(pass.tape, x, norm.lanes, norm.options, *epilogue.pool)
                        : ops::norm(pass.tape, x, epilogue.residual, norm.lanes, norm.options);
 }
 
-ops::Residual PassportNorm::unapplied(Pass& pass, const Var& x) const {
+ops::Residual PassportNorm::unapplied(Pass& pass, const Var& x, const Tensor& sums) const {
   for (const Branch b : {Branch::kPublic, Branch::kPassport})
     if (x.lanes.has(b) && !source_[static_cast<size_t>(b)])
       fail(Fault::kSecret,
@@ -218,7 +220,7 @@ ops::Residual PassportNorm::unapplied(Pass& pass, const Var& x) const {
   if (!spec_.normalise) {
     statistics[0] = statistics[1] = none(stream, geometry);
   } else if (!fixed) {
-    statistics[0] = statistics[1] = measure(stream, x, geometry);
+    statistics[0] = statistics[1] = measure(stream, x, sums, geometry);
   } else if (fork) {
     statistics = {running(stream, {Branch::kPublic}), running(stream, {Branch::kPassport})};
   } else if (x.lanes.is_split()) {

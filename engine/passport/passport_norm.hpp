@@ -87,10 +87,15 @@ class PassportNorm {
   static PassportNorm at_site(ParameterSet& set, const std::string& name, const NormSpec& spec,
                               const Scheme& scheme, int64_t offset);
 
-  /// Lanes of the result: those of x, or split where the branches part here.
-  Var forward(Pass& pass, const Var& x, const Epilogue& epilogue) const;
+  /// Lanes of the result: those of x, or split where the branches part here. sums: of x, where
+  /// measures_one_block and ops::convolution gave them.
+  Var forward(Pass& pass, const Var& x, const Epilogue& epilogue, const Tensor& sums = {}) const;
   /// The norm of x, to be applied by the norm that adds it. Running statistics follow now.
-  ops::Residual unapplied(Pass& pass, const Var& x) const;
+  ops::Residual unapplied(Pass& pass, const Var& x, const Tensor& sums = {}) const;
+  /// Whether one mean and variance per channel of all rows are what it needs of x.
+  bool measures_one_block(Mode mode, const Lanes& lanes) const {
+    return spec_.keeps_statistics() && mode == Mode::kTrain && lanes.parts() == 1;
+  }
 
   /// The gate's weights at a site that has one, else null.
   const Parameter* gate_in() const { return gate_in_; }
@@ -119,7 +124,8 @@ class PassportNorm {
                                                   bool secret);
   static Running add_running(ParameterSet& set, const std::string& name,
                              const std::string& released, int64_t channels, bool secret);
-  Statistics measure(Stream& stream, const Var& x, const kernels::NormGeometry& geometry) const;
+  Statistics measure(Stream& stream, const Var& x, const Tensor& sums,
+                     const kernels::NormGeometry& geometry) const;
   Statistics running(Stream& stream, const std::vector<Branch>& blocks) const;
   static Statistics none(Stream& stream, const kernels::NormGeometry& geometry);
   void update_running(Stream& stream, const Running& to, const Tensor& mean, const Tensor& var,

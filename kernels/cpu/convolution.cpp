@@ -190,18 +190,22 @@ bool convolves(CpuStream&, DType dtype) {
   return (set & bf16) == bf16;
 }
 
-void conv_forward(CpuStream& stream, const ConvForward& a) {
-  check_convolution(a.geometry, a.x, a.w, a.bias, a.y);
+bool conv_may_sum(CpuStream&, DType) { return false; }
+
+bool conv_forward(CpuStream& stream, const ConvForward& a) {
+  check_convolution(a);
   if (by_winograd(a.geometry, a.x.dtype, a.w.dtype, a.y.dtype) &&
       (!a.bias || a.bias.dtype == DType::kF32))
-    return winograd_forward(stream, a);
-  run(stream,
-      {Direction::kForward, a.geometry, a.x.dtype, a.w.dtype, a.y.dtype, static_cast<bool>(a.bias),
-       a.bias.dtype, false, a.relu},
-      {{DNNL_ARG_SRC, pointer(a.x)},
-       {DNNL_ARG_WEIGHTS, pointer(a.w)},
-       {DNNL_ARG_BIAS, pointer(a.bias)},
-       {DNNL_ARG_DST, a.y.data}});
+    winograd_forward(stream, a);
+  else
+    run(stream,
+        {Direction::kForward, a.geometry, a.x.dtype, a.w.dtype, a.y.dtype,
+         static_cast<bool>(a.bias), a.bias.dtype, false, a.relu},
+        {{DNNL_ARG_SRC, pointer(a.x)},
+         {DNNL_ARG_WEIGHTS, pointer(a.w)},
+         {DNNL_ARG_BIAS, pointer(a.bias)},
+         {DNNL_ARG_DST, a.y.data}});
+  return false;
 }
 
 void conv_backward_data(CpuStream& stream, const ConvBackwardData& a) {

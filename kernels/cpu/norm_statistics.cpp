@@ -6,6 +6,7 @@
 
 #include "kernels/cpu/norm_blocks.hpp"
 #include "kernels/cpu/simd-inl.hpp"
+#include "kernels/norm_sums.hpp"
 #include "kernels/runtime/parallel.hpp"
 #include "kernels/runtime/scratch.hpp"
 
@@ -156,6 +157,7 @@ HWY_EXPORT(statistics);
 
 void norm_statistics(CpuStream& stream, const NormStatistics& a) {
   check(a);
+  if (!a.sums.empty()) return norm_statistics_from_sums(stream, a);
   HWY_DYNAMIC_DISPATCH(statistics)(stream, a);
 }
 

@@ -8,7 +8,8 @@ std::string ConvProblem::name() const {
   return concat(kNames[static_cast<int>(operation)], " convolution x [", g.n, ",", g.h, ",", g.w,
                 ",", g.c, "], w [", g.o, ",", g.kh, ",", g.kw, ",", g.c, "], stride ", g.stride,
                 ", pad ", g.pad, ", ", name_of(type), result == type ? "" : " to ",
-                result == type ? "" : name_of(result), bias ? ", bias" : "", relu ? ", relu" : "");
+                result == type ? "" : name_of(result), bias ? ", bias" : "", relu ? ", relu" : "",
+                sums ? ", sums" : "");
 }
 
 }  // namespace passnorm::kernels

@@ -18,6 +18,7 @@ struct ConvProblem {
   DType result = DType::kF32;  ///< of y, dx or dw
   bool bias = false;           ///< of y, [O] f32
   bool relu = false;           ///< of y
+  bool sums = false;           ///< per channel the sum of y and that of its squares, each [O] f32
 
   std::string name() const;  ///< for messages, and the key of its plan
 };

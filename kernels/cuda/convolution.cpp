@@ -84,9 +84,11 @@ class Result {
   Scratch<std::byte> scratch_;
 };
 
+/// unrounded: whether y may be what sums are taken in.
 void check_types(const ConstView& x, const ConstView& y, const ConstView& w,
-                 const ConstView& w_copy) {
-  PASSNORM_CHECK(x.dtype == y.dtype, name_of(x.dtype), " to ", name_of(y.dtype));
+                 const ConstView& w_copy, bool unrounded = false) {
+  PASSNORM_CHECK(x.dtype == y.dtype || (unrounded && y.dtype == DType::kF32), name_of(x.dtype),
+                 " to ", name_of(y.dtype));
   PASSNORM_CHECK(!w_copy || (w_copy.dtype == x.dtype && w_copy.size == w.size), "the copy of w is ",
                  name_of(w_copy.dtype), " of ", w_copy.size, " elements");
 }
@@ -101,22 +103,26 @@ bool convolves(CudaStream&, DType dtype) {
   return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16;
 }
 
-void conv_forward(CudaStream& stream, const ConvForward& a) {
-  check_convolution(a.geometry, a.x, a.w, a.bias, a.y);
-  check_types(a.x, a.y, a.w, a.w_copy);
+bool conv_may_sum(CudaStream& stream, DType dtype) {
+  return stream.epilogue_statistics() && (dtype == DType::kF16 || dtype == DType::kBF16);
+}
+
+bool conv_forward(CudaStream& stream, const ConvForward& a) {
+  check_convolution(a);
+  check_types(a.x, a.y, a.w, a.w_copy, is_linear(a.geometry));
   const DType type = a.x.dtype;
   const ConvGeometry& given = a.geometry;
   const ConstView& weights = a.w_copy ? a.w_copy : a.w;
   if (is_linear(given)) {
     // The bias is added in f32, and the sum is rounded once.
-    const bool widen = a.bias && type != DType::kF32;
+    const bool widen = a.bias && a.y.dtype != DType::kF32;
     const Operand w(stream, weights, w_of(given), w_of(given), type);
     const Scratch<float> wide(stream, widen ? a.y.size : 0);
     stream.vendor().cublaslt().multiply({.m = given.n,
                                          .n = given.o,
                                          .k = given.c,
                                          .type = type,
-                                         .result = widen ? DType::kF32 : type,
+                                         .result = widen ? DType::kF32 : a.y.dtype,
                                          .transpose_b = true,
                                          .bias = static_cast<bool>(a.bias),
                                          .relu = a.relu},
@@ -125,7 +131,7 @@ void conv_forward(CudaStream& stream, const ConvForward& a) {
                                          .bias = a.bias ? a.bias.as<float>() : nullptr,
                                          .y = widen ? wide.data() : a.y.data});
     if (widen) cast(stream, {.x = {wide.data(), DType::kF32, a.y.size}, .y = a.y});
-    return;
+    return false;
   }
   const ConvGeometry g = padded(given, type);
   const Operand x(stream, a.x, x_of(given), x_of(g), type);
@@ -133,13 +139,24 @@ void conv_forward(CudaStream& stream, const ConvForward& a) {
   const Operand bias(stream, a.bias, {1, given.o}, {1, g.o}, DType::kF32);
   Result y(stream, a.y, y_of(given), y_of(g));
   Cudnn& cudnn = stream.vendor().cudnn();
-  const ConvOperands operands{x.data(), w.data(), static_cast<const float*>(bias.data()), y.data()};
+  ConvOperands operands{x.data(), w.data(), static_cast<const float*>(bias.data()), y.data()};
   ConvProblem problem{.operation = Operation::kForward,
                       .geometry = g,
                       .type = type,
                       .result = type,
                       .bias = static_cast<bool>(a.bias),
                       .relu = a.relu};
+  if (!a.sums.empty() && g.o == given.o && aligned(a.sums.data())) {
+    operands.sum = a.sums.data();
+    operands.squares = operands.sum + g.o;
+    problem.sums = true;
+    if (const ConvPlan* const summing = cudnn.plan(problem, operands)) {
+      cudnn.run(*summing, operands);
+      y.deliver();
+      return true;
+    }
+    problem.sums = false;
+  }
   if (const ConvPlan* const fused = cudnn.plan(problem, operands)) {
     cudnn.run(*fused, operands);
   } else {
@@ -152,6 +169,7 @@ void conv_forward(CudaStream& stream, const ConvForward& a) {
                       .relu = a.relu});
   }
   y.deliver();
+  return false;
 }
 
 void conv_backward_data(CudaStream& stream, const ConvBackwardData& a) {

@@ -86,7 +86,7 @@ constexpr int kRepetitions = 5;
 /// More than any good engine of the networks here asks for.
 constexpr int64_t kMaxWorkspace = int64_t{1} << 30;
 
-enum Uid : int64_t { kFirst = 1, kSecond, kBias, kResult };
+enum Uid : int64_t { kFirst = 1, kSecond, kBias, kResult, kSum, kSquares };
 
 /// The frontend's graph. Its own way to run an engine would load a second CUDA runtime beside the
 /// program's, to see whether this thread has a context: a thread with a stream has one.
@@ -97,10 +97,12 @@ class Graph : public fe::graph::Graph {
     std::vector<int64_t> uids(variant_pack_uids.begin(), variant_pack_uids.end());
     std::vector<void*> pointers;
     for (const int64_t uid : uids)
-      pointers.push_back(uid == kFirst    ? const_cast<void*>(o.first)
-                         : uid == kSecond ? const_cast<void*>(o.second)
-                         : uid == kBias   ? const_cast<float*>(o.bias)
-                                          : o.result);
+      pointers.push_back(uid == kFirst     ? const_cast<void*>(o.first)
+                         : uid == kSecond  ? const_cast<void*>(o.second)
+                         : uid == kBias    ? const_cast<float*>(o.bias)
+                         : uid == kSum     ? o.sum
+                         : uid == kSquares ? o.squares
+                                           : o.result);
     return fe::detail::execute(handle, plans.execution_plans.at(static_cast<size_t>(index)).get(),
                                pointers, uids, workspace);
   }
@@ -162,8 +164,8 @@ std::unique_ptr<Graph> describe(const ConvProblem& p) {
   const auto result = [&](const std::shared_ptr<fe::graph::Tensor_attributes>& computed,
                           const fe::graph::Tensor_attributes& shape) {
     computed->set_output(true)
-        .set_uid(kResult)
-        .set_data_type(type_of(p.result))
+        .set_uid(shape.get_uid())
+        .set_data_type(shape.get_data_type())
         .set_dim(shape.get_dim())
         .set_stride(shape.get_stride());
   };
@@ -180,6 +182,11 @@ std::unique_ptr<Graph> describe(const ConvProblem& p) {
         computed = graph->pointwise(
             computed, fe::graph::Pointwise_attributes().set_mode(fe::PointwiseMode_t::RELU_FWD));
       result(computed, y(kResult, p.result));
+      if (p.sums) {
+        const auto [sum, squares] = graph->genstats(computed, fe::graph::Genstats_attributes());
+        result(sum, tensor(kSum, DType::kF32, 1, 1, 1, g.o));
+        result(squares, tensor(kSquares, DType::kF32, 1, 1, 1, g.o));
+      }
       break;
     }
     case Operation::kBackwardData:
@@ -453,6 +460,12 @@ std::vector<PlanReport> check_plans(const std::string& properties,
     const ConvGeometry g = padded(geometry, type);
     report({Operation::kForward, g, type, type}, "forward");
     report({Operation::kForward, g, type, type, true, true}, "forward, bias and relu");
+    report({.operation = Operation::kForward,
+            .geometry = g,
+            .type = type,
+            .result = type,
+            .sums = true},
+           "forward, sums");
     report({Operation::kBackwardData, g, type, type}, "backward-data");
     report({Operation::kBackwardWeight, g, type, DType::kF32}, "backward-weight");
     if (type != DType::kF32) report({Operation::kBackwardWeight, g, type, type}, "backward-weight");

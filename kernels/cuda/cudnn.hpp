@@ -22,10 +22,12 @@ namespace kernels {
 
 /// Device memory, aligned to 16 bytes.
 struct ConvOperands {
-  const void* first;   ///< x, dy or x
-  const void* second;  ///< w, w or dy
-  const float* bias;   ///< where the problem has one
-  void* result;        ///< y, dx or dw
+  const void* first;         ///< x, dy or x
+  const void* second;        ///< w, w or dy
+  const float* bias;         ///< where the problem has one
+  void* result;              ///< y, dx or dw
+  float* sum = nullptr;      ///< of y, where the problem has sums
+  float* squares = nullptr;  ///< of y, likewise
 };
 
 struct ConvPlan {

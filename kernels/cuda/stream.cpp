@@ -92,6 +92,7 @@ CudaStream::CudaStream(int index, StreamOptions&& options, std::shared_ptr<void>
       multiprocessors_(attribute(cudaDevAttrMultiProcessorCount, index)),
       l2_bytes_(static_cast<size_t>(attribute(cudaDevAttrL2CacheSize, index))),
       engines_(options.engines),
+      epilogue_statistics_(options.epilogue_statistics),
       owner_(std::move(owner)) {
   if (engines_ < 1) fail(Fault::kUsage, "engines must be 1 or more, not ", engines_);
   constexpr size_t kBytes = kTickets * sizeof(unsigned);

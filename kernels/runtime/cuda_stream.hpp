@@ -24,7 +24,8 @@ class CudaStream final : public Stream {
   /// What grids of kernels that walk over their data are made from.
   int multiprocessors() const { return multiprocessors_; }
   size_t l2_bytes() const { return l2_bytes_; }
-  int engines() const { return engines_; }  ///< StreamOptions::engines
+  int engines() const { return engines_; }                           ///< StreamOptions::engines
+  bool epilogue_statistics() const { return epilogue_statistics_; }  ///< of StreamOptions
 
   void copy_to_device(void* to, const void* from, size_t bytes) override;
   void copy_to_host(void* to, const void* from, size_t bytes) override;
@@ -65,6 +66,7 @@ class CudaStream final : public Stream {
   int multiprocessors_ = 1;
   size_t l2_bytes_ = 0;
   int engines_;
+  bool epilogue_statistics_;
   unsigned* tickets_ = nullptr;
   std::shared_ptr<void> owner_;  ///< of handle_, with the pool: tensors may outlive the stream
   std::unique_ptr<Vendor> vendor_;

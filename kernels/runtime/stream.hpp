@@ -26,6 +26,11 @@ struct StreamOptions {
   /// is kept on disk ($XDG_CACHE_HOME/passnorm or ~/.cache/passnorm). 1: the first that can be
   /// built is taken, nothing is timed, read or written.
   int engines = 8;
+  /// Of a GPU: convolutions in 16 bits sum their result for the batch norm that follows in
+  /// training, where cuDNN has an engine that does (kernels/norm_sums.hpp): the norm reads it once
+  /// less. Off until a GPU has shown that it pays: `passnorm bench kernels --filter
+  /// conv/statistics` has both ways.
+  bool epilogue_statistics = false;
 };
 
 /// Work in order on one device, with the device's memory. Not thread-safe: one thread at a time

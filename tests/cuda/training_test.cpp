@@ -193,11 +193,17 @@ struct Steps {
 };
 
 TEST(CudaTraining, ARecordedStepIsTheSameStep) {
-  for (const DType precision : {DType::kF32, DType::kBF16, DType::kF16}) {
+  struct Way {
+    DType precision;
+    bool sums = false;  // of convolutions, for batch norm
+  };
+  for (const auto& [precision, sums] :
+       {Way{DType::kF32}, Way{DType::kBF16}, Way{DType::kF16}, Way{DType::kF16, true}}) {
+    const auto stream = sums ? test::summing_stream() : test::network_stream();
     Steps steps;
     steps.options.precision = precision;
     // As the trainer does it.
-    Training recorded("pan");
+    Training recorded("pan", NormKind::kBatch, stream);
     Model& model = *recorded.model;
     const OpenPassport passport = model.open(*recorded.passport);
     Batches batches(model.stream(), steps.fit_data(), steps.options);
@@ -224,7 +230,7 @@ TEST(CudaTraining, ARecordedStepIsTheSameStep) {
       while (!step.idle()) numbers.push_back(step.finish());
     }
     // One by one, nothing recorded, numbers given as they are.
-    Training eager("pan");
+    Training eager("pan", NormKind::kBatch, stream);
     Model& other = *eager.model;
     const OpenPassport other_passport = other.open(*eager.passport);
     Batches other_batches(other.stream(), steps.fit_data(), steps.options);

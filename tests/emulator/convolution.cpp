@@ -1,16 +1,53 @@
 // The contracts of kernels/convolution.hpp in emulated builds.
 #include "kernels/convolution.hpp"
 
+#include <algorithm>
+#include <vector>
+
 #include "tests/emulator/queue.hpp"
 #include "tests/emulator/vendor.hpp"
 
 namespace passnorm::kernels {
+namespace {
 
 using emulator::queue_of;
 
+/// Rows that a convolution's tile has; the sums of tiles are added up.
+constexpr int64_t kTileRows = 64;
+
+/// As an epilogue would take them: in f32, tile by tile.
+void sum_channels(const ConstView& y, std::span<float> sums) {
+  const auto channels = static_cast<int64_t>(sums.size()) / 2, rows = y.size / channels;
+  std::fill(sums.begin(), sums.end(), 0.0f);
+  visit_storage(y.dtype, [&](auto zero) {
+    const auto* const p = y.as<decltype(zero)>();
+    std::vector<float> tile(sums.size());
+    for (int64_t first = 0; first < rows; first += kTileRows) {
+      std::fill(tile.begin(), tile.end(), 0.0f);
+      for (int64_t r = first; r < std::min(rows, first + kTileRows); ++r)
+        for (int64_t c = 0; c < channels; ++c) {
+          const auto value = static_cast<float>(p[r * channels + c]);
+          tile[static_cast<size_t>(c)] += value;
+          tile[static_cast<size_t>(channels + c)] += value * value;
+        }
+      for (size_t i = 0; i < tile.size(); ++i) sums[i] += tile[i];
+    }
+  });
+}
+
+}  // namespace
+
 bool convolves(CudaStream& stream, DType dtype) { return convolves(stream.vendor().cpu(), dtype); }
-void conv_forward(CudaStream& stream, const ConvForward& a) {
-  queue_of(stream.handle()).add([&cpu = stream.vendor().cpu(), a] { conv_forward(cpu, a); });
+bool conv_may_sum(CudaStream& stream, DType dtype) {
+  return stream.epilogue_statistics() && dtype != DType::kF32;
+}
+/// Every convolution has sums, also that in f32 which stands behind a 16-bit one.
+bool conv_forward(CudaStream& stream, const ConvForward& a) {
+  queue_of(stream.handle()).add([&cpu = stream.vendor().cpu(), a] {
+    conv_forward(cpu, a);
+    if (!a.sums.empty()) sum_channels(a.y, a.sums);
+  });
+  return !a.sums.empty();
 }
 void conv_backward_data(CudaStream& stream, const ConvBackwardData& a) {
   queue_of(stream.handle()).add([&cpu = stream.vendor().cpu(), a] { conv_backward_data(cpu, a); });

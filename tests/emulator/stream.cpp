@@ -129,6 +129,7 @@ CudaStream::CudaStream(int index, StreamOptions&& options, std::shared_ptr<void>
       multiprocessors_(kMultiprocessors),
       l2_bytes_(kL2Bytes),
       engines_(options.engines),
+      epilogue_statistics_(options.epilogue_statistics),
       owner_(std::move(owner)) {
   constexpr size_t kBytes = kTickets * sizeof(unsigned);
   tickets_ = static_cast<unsigned*>(memory()->allocate(kBytes));

@@ -20,6 +20,11 @@ struct Param {
   DType dtype;
 };
 
+#if PASSNORM_TEST_CUDA
+constexpr bool kCuda = true;
+#else
+constexpr bool kCuda = false;
+#endif
 #if PASSNORM_TEST_CUDA && !PASSNORM_EMULATED
 constexpr bool kGpu = true;
 constexpr std::array kTypes{DType::kF32, DType::kBF16, DType::kF16};
@@ -315,6 +320,72 @@ TEST(ConvolutionTypes, Bf16ActivationsByWinograd) {
                                 {.geometry = g, .x = x.read(), .dy = dy.read(), .dw = dw.write()});
   check(dw, reference::conv_backward_weight(c, x.values(), dy.values()), g.n * g.oh() * g.ow(),
         winograd.weight * static_cast<double>(tiles) * largest(x) * largest(dy));
+}
+
+/// Of y before or after it is rounded to its type; on the CPU none.
+TEST(ConvolutionSums, AreThoseOfTheResult) {
+  constexpr DType kType = kGpu ? DType::kF16 : DType::kF32;
+  for (const ConvGeometry& g :
+       {ConvGeometry{3, 9, 7, 16, 24, 3, 3, 1, 1}, ConvGeometry{2, 12, 12, 3, 64, 3, 3, 2, 1},
+        ConvGeometry{2, 8, 8, 32, 40, 1, 1, 1, 0}}) {
+    const reference::Conv c{g.n, g.h, g.w, g.c, g.o, g.kh, g.kw, g.stride, g.pad};
+    const Buffer x(kType, uniform(g.x_size(), 1, -1, 2)), w(kType, uniform(g.w_size(), 2));
+    Buffer y(kType, g.y_size()), sums(DType::kF32, 2 * g.o);
+    const bool summed = kernels::conv_forward(stream(), {.geometry = g,
+                                                         .x = x.read(),
+                                                         .w = w.read(),
+                                                         .y = y.write(),
+                                                         .sums = sums.write_as<float>()});
+    EXPECT_TRUE(close(y, reference::conv_forward(c, x.values(), w.values(), {}),
+                      {.terms = static_cast<double>(g.window()) + 2}));
+    if (!kCuda) {
+      EXPECT_FALSE(summed);
+      for (const double v : sums.values()) ASSERT_TRUE(std::isnan(v)) << "written";
+      continue;
+    }
+    if (kGpu && !summed) GTEST_SKIP() << "cuDNN offers no such engine on this GPU";
+    ASSERT_TRUE(summed);
+    const int64_t rows = g.y_size() / g.o;
+    const Bound error{.terms = static_cast<double>(rows) + 2};
+    const double unit = gamma(error.terms, unit_roundoff(DType::kF32)),
+                 rounded = 1.01 * unit_roundoff(kType) / unit;
+    reference::Sums expected(2 * g.o);
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t o = 0; o < g.o; ++o) {
+        const double v = y[r * g.o + o];
+        expected.add(o, v, std::abs(v) * (1 + rounded));
+        expected.add(g.o + o, v * v, v * v * (1 + 2 * rounded));
+      }
+    EXPECT_TRUE(close(sums, expected, error, {2, g.o}));
+  }
+}
+
+TEST(ConvolutionSums, AreAskedForWhereTheStreamSaysSo) {
+  for (const bool wanted : {false, true}) {
+    StreamOptions options = stream_options(1);
+    options.epilogue_statistics = wanted;
+    const std::unique_ptr<Stream> s =
+        make_stream(kCuda ? Device::cuda() : Device::cpu(), std::move(options));
+    for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16})
+      EXPECT_EQ(dispatch(*s, [&](auto& d) { return kernels::conv_may_sum(d, dtype); }),
+                wanted && kCuda && dtype != DType::kF32);
+  }
+}
+
+TEST(ConvolutionErrors, SumsOfSomethingElse) {
+  const ConvGeometry g{1, 4, 4, 2, 3, 3, 3, 1, 1};
+  const Buffer x(DType::kF32, uniform(g.x_size(), 1)), w(DType::kF32, uniform(g.w_size(), 2)),
+      bias(DType::kF32, uniform(g.o, 3));
+  Buffer y(DType::kF32, g.y_size()), sums(DType::kF32, 6), few(DType::kF32, 3);
+  kernels::ConvForward a{.geometry = g, .x = x.read(), .w = w.read(), .y = y.write()};
+  a.sums = few.write_as<float>();
+  EXPECT_THROW(kernels::conv_forward(stream(), a), Error);
+  a.sums = sums.write_as<float>();
+  a.relu = true;
+  EXPECT_THROW(kernels::conv_forward(stream(), a), Error);
+  a.relu = false;
+  a.bias = bias.read();
+  EXPECT_THROW(kernels::conv_forward(stream(), a), Error);
 }
 
 TEST(ConvolutionErrors, SizesThatDisagree) {

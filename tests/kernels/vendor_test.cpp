@@ -227,6 +227,8 @@ TEST(ConvProblem, NamesDiffer) {
   expect_new(other);
   (other = problem).relu = true;
   expect_new(other);
+  (other = problem).sums = true;
+  expect_new(other);
 }
 
 TEST(ConvProblem, PaddedRowsAreWholeVectors) {
@@ -250,7 +252,7 @@ class NeedsCudnn : public testing::Test {
 
 /// The engines that cuDNN has on an H100, asked without one. devices/h100.json holds the attributes
 /// that CUDA documents of an H100 SXM5.
-class Plans : public NeedsCudnn, public testing::WithParamInterface<DType> {
+class OnH100 : public NeedsCudnn {
  protected:
   void SetUp() override {
     NeedsCudnn::SetUp();
@@ -258,16 +260,25 @@ class Plans : public NeedsCudnn, public testing::WithParamInterface<DType> {
     properties.assign(std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>());
     if (properties.empty()) GTEST_SKIP() << "tests/kernels/devices/h100.json is not here";
   }
-  /// Forward, backward-data and at least one backward-weight of each.
-  void expect_engines(const std::vector<cases::ConvCase>& cases) const {
+  static std::vector<ConvGeometry> geometries_of(const std::vector<cases::ConvCase>& cases) {
     std::vector<ConvGeometry> geometries;
     for (const cases::ConvCase& c : cases) {
       const ConvGeometry g{c.n, c.h, c.w, c.c, c.o, c.kh, c.kw, c.stride, c.pad};
       if (std::ranges::find(geometries, g) == geometries.end()) geometries.push_back(g);
     }
+    return geometries;
+  }
+  std::string properties;
+};
+
+class Plans : public OnH100, public testing::WithParamInterface<DType> {
+ protected:
+  /// Forward, backward-data and at least one backward-weight of each.
+  void expect_engines(const std::vector<cases::ConvCase>& cases) const {
+    const std::vector<ConvGeometry> geometries = geometries_of(cases);
     std::map<std::string, std::string> why;  // by the case and the operation; empty: it has one
     for (const PlanReport& r : kernels::check_plans(properties, geometries, GetParam())) {
-      if (r.operation == "forward, bias and relu") continue;  // kernels of ours do it otherwise
+      if (r.operation.starts_with("forward, ")) continue;  // kernels of ours do it otherwise
       const std::string name = ConvProblem{.geometry = r.geometry}.name() + " " + r.operation;
       const auto [it, first] = why.emplace(name, r.why_none);
       if (!first && r.why_none.empty()) it->second.clear();
@@ -278,7 +289,6 @@ class Plans : public NeedsCudnn, public testing::WithParamInterface<DType> {
     EXPECT_EQ(why.size(), 3 * geometries.size());
     for (const auto& [name, reason] : why) EXPECT_EQ(reason, "") << name;
   }
-  std::string properties;
 };
 const auto kTypes = testing::Values(DType::kF32, DType::kBF16, DType::kF16);
 const auto kTypeNames = [](const auto& p) { return name_of(p.param); };
@@ -299,6 +309,27 @@ TEST_P(PlansFull, OfOddSizes) {
   expect_engines(convolutions);
 }
 INSTANTIATE_TEST_SUITE_P(H100, PlansFull, kTypes, kTypeNames);
+
+/// StreamOptions::epilogue_statistics: cuDNN documents it for f16 alone.
+class PlansWithSums : public OnH100 {
+ protected:
+  void expect_engines(const std::vector<cases::ConvCase>& cases) const {
+    const std::vector<ConvGeometry> geometries = geometries_of(cases);
+    size_t count = 0;
+    for (const PlanReport& r : kernels::check_plans(properties, geometries, DType::kF16)) {
+      if (r.operation != "forward, sums") continue;
+      ++count;
+      EXPECT_EQ(r.why_none, "") << ConvProblem{.geometry = r.geometry}.name();
+    }
+    EXPECT_EQ(count, geometries.size());
+  }
+};
+TEST_F(PlansWithSums, OfTwoLayers) {
+  expect_engines({{"resnet_stem", 512, 32, 32, 3, 64, 3, 3, 1, 1},
+                  {"resnet_layer2_shortcut", 64, 32, 32, 64, 128, 1, 1, 2, 0}});
+}
+using PlansWithSumsFull = PlansWithSums;
+TEST_F(PlansWithSumsFull, OfTheNetworks) { expect_engines(cases::layer_convolutions(512)); }
 
 TEST_F(NeedsCudnn, ToBeGivenADevice) {
   try {

@@ -164,6 +164,8 @@ class StandIns(unittest.TestCase):
         step = rows["step resnet18 deepipr-v2 last bf16 batch 64"]
         self.assertEqual({label: peer["ratio"] for label, peer in step["peers"].items()},
                          {"as published": 10, "channels_last AMP bf16": 3, "channels_last AMP f16": 1.5, "compiled AMP bf16": 4})
+        self.assertIn("step resnet18 deepipr-v2 last f16 --epilogue-statistics batch 64", rows)
+        self.assertEqual(sum("--precision f16 --epilogue-statistics" in call for call in self.calls()), 4)
         self.assertNotIn("compiled AMP bf16", rows["step resnet18 pan all bf16 batch 512"]["peers"])
         self.assertEqual(rows["step alexnet none bf16 batch 512"]["peers"], {})
         training = rows["train resnet18 pan, 2 epochs of CIFAR-10"]

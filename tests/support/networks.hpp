@@ -29,6 +29,16 @@ inline std::shared_ptr<Stream> network_stream() {
   return stream;
 }
 
+/// The same, where convolutions sum their results for batch norm.
+inline std::shared_ptr<Stream> summing_stream() {
+  static const auto& stream = *new std::shared_ptr<Stream>([] {
+    StreamOptions options = stream_options(2);
+    options.epilogue_statistics = true;
+    return make_stream(network_device(), std::move(options));
+  }());
+  return stream;
+}
+
 inline Secret32 secret(uint64_t n) { return Secret32(hash256("passnorm test secret", {n})); }
 
 inline std::string text_of_norm(kernels::NormKind kind) { return std::string(name_of(kind)); }
