@@ -99,6 +99,31 @@ std::string_view line_class(Series::Line l) {
 
 std::string number(double v) { return fmt::format("{:.6g}", v == 0 ? 0.0 : v); }
 
+/// The intervals of neighbouring points, shaded.
+std::string draw_band(const Series& s, const Plot& plot) {
+  std::string out;
+  const auto has_interval = [](const Series::Point& p) { return p.y && p.y->interval; };
+  for (auto from = s.points.begin(); from != s.points.end();) {
+    from = std::find_if(from, s.points.end(), has_interval);
+    const auto to = std::find_if_not(from, s.points.end(), has_interval);
+    std::string upper, lower;
+    for (auto p = from; p != to; ++p) {
+      upper += (p == from ? "M" : "L") + at(plot.x(p->x)) + " " + at(plot.y(p->y->interval->high));
+      lower = "L" + at(plot.x(p->x)) + " " + at(plot.y(p->y->interval->low)) + lower;
+    }
+    if (to - from > 1)
+      out += fmt::format("<path d=\"{}{}Z\" class=\"band {}\"/>\n", upper, lower,
+                         colour_class(s.colour, s.grey));
+    from = to;
+  }
+  return out;
+}
+
+std::string interval_text(const Measured& y) {
+  return y.interval ? fmt::format(" ({} to {})", number(y.interval->low), number(y.interval->high))
+                    : "";
+}
+
 /// The line of a series, with gaps, and its markers.
 std::string draw_series(const Series& s, const Plot& plot) {
   std::string path, markers;
@@ -109,12 +134,14 @@ std::string draw_series(const Series& s, const Plot& plot) {
       drawn = false;
       continue;
     }
-    path += (drawn ? "L" : "M") + at(plot.x(p.x)) + " " + at(plot.y(*p.y));
+    const double y = plot.y(p.y->value);
+    path += (drawn ? "L" : "M") + at(plot.x(p.x)) + " " + at(y);
     drawn = true;
     if (marked)
-      markers += marker(plot.x(p.x), plot.y(*p.y), s,
-                        fmt::format("<title>{}{}{}, {}</title>", html(s.label),
-                                    s.label.empty() ? "" : ": ", number(p.x), number(*p.y)));
+      markers += marker(
+          plot.x(p.x), y, s,
+          fmt::format("<title>{}{}{}, {}{}</title>", html(s.label), s.label.empty() ? "" : ": ",
+                      number(p.x), number(p.y->value), interval_text(*p.y)));
   }
   if (path.empty()) return {};
   return fmt::format("<path d=\"{}\" class=\"l {}{}{}\"/>\n", path, colour_class(s.colour, s.grey),
@@ -134,7 +161,7 @@ std::string draw_labels(const std::vector<Series>& series, const Plot& plot) {
     if (const auto last = std::ranges::find_if(s.points.rbegin(), s.points.rend(),
                                                [](const auto& p) { return p.y.has_value(); });
         last != s.points.rend() && !s.label.empty())
-      labels.push_back({plot.y(*last->y), &s});
+      labels.push_back({plot.y(last->y->value), &s});
   std::ranges::stable_sort(labels, {}, &Label::y);
   for (size_t i = 1; i < labels.size(); ++i)
     labels[i].y = std::max(labels[i].y, labels[i - 1].y + kLabelGap);
@@ -194,6 +221,7 @@ svg .axis { stroke:var(--ink); stroke-width:.7; }
 svg .ref { stroke:var(--soft); stroke-width:.8; stroke-dasharray:1.5 2.5; }
 svg .l { fill:none; stroke:var(--c); stroke-width:1.7; stroke-linejoin:round; stroke-linecap:round; }
 svg .thin { stroke-width:.8; opacity:.45; }
+svg .band { fill:var(--c); opacity:.16; }
 svg .dashed { stroke-dasharray:5 3.5; }
 svg .dotted { stroke-dasharray:.1 3.6; stroke-width:2; }
 svg .m { fill:var(--c); stroke:var(--c); stroke-width:.9; }
@@ -238,7 +266,8 @@ std::string html(std::string_view text, size_t limit) {
 }
 
 Axis linear_axis(std::string label, double least, double most) {
-  if (!(most > least)) {
+  // Equal, or so near each other that sums with a step between them round to nothing.
+  if (!(most - least > 1e-9 * std::max(std::abs(least), std::abs(most)))) {
     least -= 0.5;
     most = least + 1;
   }
@@ -276,6 +305,7 @@ std::string draw(const Chart& chart, const std::string& id) {
     out += line(kLeft, plot.y(r.y), Plot::right(), plot.y(r.y), "ref");
     out += text_at(kLeft + 4, plot.y(r.y) - 3, "start", "t soft halo", html(r.label, 60));
   }
+  for (const Series& s : chart.series) out += draw_band(s, plot);
   for (const bool thin : {true, false})
     for (const Series& s : chart.series)
       if (s.thin == thin) out += draw_series(s, plot);

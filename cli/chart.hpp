@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "cli/interval.hpp"
+
 namespace passnorm::cli {
 
 /// Text for HTML and SVG: markup and control characters made harmless, cut after `limit` bytes.
@@ -33,7 +35,7 @@ struct Series {
   enum class Line { kSolid, kDashed, kDotted };
   struct Point {
     double x;
-    std::optional<double> y;  ///< none: a gap
+    std::optional<Measured> y;  ///< none: a gap; where it has an interval the line has a band
   };
   std::string label;  ///< beside the line's end; empty: none
   size_t colour = 0;  ///< of the palette; also picks the shape of markers

@@ -32,7 +32,7 @@ Places linear_places(const AttackGroup& group) {
   Places places;
   double least = first.points.front().x, most = least;
   bool whole = true;
-  for (const auto& [run, attack] : group.items) {
+  for (const auto& [pool, attack] : group.items) {
     auto& at = places.at.emplace_back();
     for (const PointRecord& p : attack->points) {
       at.push_back(unit * p.x);
@@ -51,7 +51,7 @@ Places linear_places(const AttackGroup& group) {
 Places named_places(const AttackGroup& group) {
   std::vector<std::string> names;
   Places places;
-  for (const auto& [run, attack] : group.items) {
+  for (const auto& [pool, attack] : group.items) {
     auto& at = places.at.emplace_back();
     std::map<std::string, int> seen;
     for (const PointRecord& p : attack->points) {
@@ -93,7 +93,7 @@ void add(Chart& chart, Series series) {
   if (has_value(series)) chart.series.push_back(std::move(series));
 }
 
-std::optional<double> forged(const PointRecord& p, double (ClaimRecord::*value)() const) {
+std::optional<Measured> forged(const PointRecord& p, Measured (ClaimRecord::*value)() const) {
   return p.forger ? std::optional(((*p.forger).*value)()) : std::nullopt;
 }
 
@@ -106,8 +106,8 @@ std::string described(const Chart& chart) {
     const auto first = std::ranges::find_if(s.points, known);
     const auto last = std::ranges::find_if(s.points.rbegin(), s.points.rend(), known);
     if (first == s.points.end()) continue;
-    out += fmt::format(" {}: from {:.4g} to {:.4g}.", s.label.empty() ? "Line" : s.label, *first->y,
-                       *last->y);
+    out += fmt::format(" {}: from {:.4g} to {:.4g}.", s.label.empty() ? "Line" : s.label,
+                       first->y->value, last->y->value);
   }
   return out;
 }
@@ -125,11 +125,14 @@ bool any_point(const AttackGroup& group, bool (*holds)(const PointRecord&)) {
 
 double least_log2(const ReportData& data) {
   double least = 2 * verify::kLog2Threshold;
-  for (const RunRecord& run : data.runs)
-    for (const AttackRecord& attack : run.attacks)
+  const auto lower = [&](const Measured& log2) {
+    least = std::min(least, log2.interval ? log2.interval->low : log2.value);
+  };
+  for (const RunRecord& pool : data.pools)
+    for (const AttackRecord& attack : pool.attacks)
       for (const PointRecord& p : attack.points) {
-        least = std::min(least, p.owner.corrected());
-        if (p.forger) least = std::min(least, p.forger->corrected());
+        lower(p.owner.corrected());
+        if (p.forger) lower(p.forger->corrected());
       }
   return least;
 }
@@ -161,12 +164,12 @@ std::string PageWriter::section(const AttackGroup& group) {
                                                             verify::kLog2Threshold)}}};
     Chart triggers{.title = "Accuracy on the triggers", .x = places.axis, .y = percent_axis("")};
     for (size_t i = 0; i < group.items.size(); ++i) {
-      const size_t run = group.items[i].first;
+      const size_t pool = group.items[i].first;
       const AttackRecord* const attack = group.items[i].second;
       const std::vector<double>& at = places.at[i];
       const auto series = [&](const std::string& what, Line line, auto value) {
-        return Series{.label = label(run, what),
-                      .colour = run,
+        return Series{.label = label(pool, what),
+                      .colour = pool,
                       .line = line,
                       .points = points(*attack, at, value)};
       };
@@ -195,9 +198,9 @@ std::string PageWriter::section(const AttackGroup& group) {
           }));
       for (size_t site = 0; site < attack->points[0].owner.sites.size(); ++site)
         add(bits,
-            {.colour = run,
+            {.colour = pool,
              .thin = true,
-             .points = points(*attack, at, [&](const PointRecord& p) -> std::optional<double> {
+             .points = points(*attack, at, [&](const PointRecord& p) -> std::optional<Measured> {
                if (site >= p.owner.sites.size() || p.owner.sites[site].total == 0) return {};
                const SiteBits& s = p.owner.sites[site];
                return static_cast<double>(s.matched) / static_cast<double>(s.total);
@@ -230,22 +233,23 @@ std::string PageWriter::section(const AttackGroup& group) {
 std::string PageWriter::counts(const AttackGroup& group) {
   std::string panels;
   size_t drawn = 0;
-  for (const auto& [run, attack] : group.items) {
+  for (const auto& [pool, attack] : group.items) {
     const PointRecord& last = attack->points.back();
     for (const auto& [prefix, title] : {std::pair("own bits, ", "bits drawn with the key"),
                                         std::pair("owner's bits, ", "the owner's bits")}) {
-      Histogram h{.title = data_.runs[run].label + ": " + title,
+      Histogram h{.title = data_.pools[pool].label + ": " + title,
                   .x_label = "bits that match",
-                  .colour = run};
+                  .colour = pool};
       for (const auto& [name, value] : last.metrics)
         if (is_count(name) && name.starts_with(prefix))
-          h.counts.push_back(static_cast<int64_t>(value));
+          h.counts.push_back(std::llround(std::clamp(value.value, 0.0, 1e15)));
       if (h.counts.empty()) continue;
       const auto best = last.metric(std::string(prefix) + "best");
-      if (best && last.owner.total > 0)
-        h.marks.push_back({std::clamp(*best / static_cast<double>(last.owner.total), 0.0, 1.0),
-                           fmt::format("best {:g}", *best)});
-      h.marks.push_back({last.owner.share(), "owner " + bits_text(last.owner)});
+      const double bits = static_cast<double>(data_.pools[pool].bits());
+      if (best && bits > 0)
+        h.marks.push_back(
+            {std::clamp(best->value / bits, 0.0, 1.0), fmt::format("best {:g}", best->value)});
+      h.marks.push_back({last.owner.share().value, "owner " + bits_text(last.owner)});
       h.description =
           fmt::format("{:g} random passports by the share of {} that they match.", last.x, title);
       panels += svg(h);
@@ -265,8 +269,8 @@ std::string PageWriter::counts(const AttackGroup& group) {
 std::string PageWriter::strangers() {
   std::string panels;
   size_t drawn = 0;
-  for (size_t i = 0; i < data_.runs.size(); ++i) {
-    const RunRecord& run = data_.runs[i];
+  for (size_t i = 0; i < data_.pools.size(); ++i) {
+    const RunRecord& run = data_.pools[i];
     if (!run.claim || !run.claim->null) continue;
     const NullAccuracy& null = *run.claim->null;
     panels += svg(Histogram{

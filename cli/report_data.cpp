@@ -7,12 +7,12 @@
 
 #include "cli/config.hpp"
 #include "cli/json_field.hpp"
+#include "cli/report_pool.hpp"
 #include "engine/io/crypto.hpp"
 #include "engine/io/file.hpp"
 #include "engine/io/safetensors.hpp"
 #include "engine/io/text.hpp"
 #include "kernels/runtime/check.hpp"
-#include "verify/attacks/attack.hpp"
 
 namespace passnorm::cli {
 namespace {
@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 
 constexpr uint64_t kMostModelBytes = uint64_t{64} << 30;
 constexpr uint64_t kMostMetricsBytes = uint64_t{1} << 28;
-constexpr size_t kMostEpochs = 100'000;
+constexpr uint64_t kMostAttackBytes = 100'000'000;
 
 std::string shown(const std::string& path) { return printable(path, 4096); }
 
@@ -52,23 +52,6 @@ std::vector<std::string> attack_files(const std::string& folder) {
 }
 
 // --- runs
-
-void read_metrics(const std::string& path, RunRecord& run) {
-  const std::vector<std::byte> bytes = read_file(path, kMostMetricsBytes);
-  const std::string_view text = text_of(bytes);
-  for (size_t at = 0, number = 1; at < text.size(); ++number) {
-    const size_t end = std::min(text.find('\n', at), text.size());
-    const std::string where = concat(path, ":", number);
-    if (number > kMostEpochs)
-      fail(Fault::kInput, shown(path), ": more than ", kMostEpochs, " lines");
-    Json line = parse_json(where, text.substr(at, end - at));
-    at = end + 1;
-    run.epochs.push_back(read_epoch(JsonField(line, where)));
-    // Two runs of one seed differ in these alone.
-    for (const char* time : {"images_per_second", "seconds"}) line.erase(time);
-    run.metrics.push_back(std::move(line));
-  }
-}
 
 void read_settings(const std::string& path, bool with_seeds, RunRecord& run) {
   std::vector<Assignment> assignments;
@@ -121,7 +104,8 @@ std::optional<RunRecord> read_run(const std::string& folder, bool with_seeds) {
   RunRecord run{.folders = {text_of_path(folder)}};
   if (is_there(config)) read_settings(config.string(), with_seeds, run);
   if (is_there(model)) read_model(model.string(), run);
-  if (is_there(metrics)) read_metrics(metrics.string(), run);
+  if (is_there(metrics))
+    parse_metrics(metrics.string(), text_of(read_file(metrics.string(), kMostMetricsBytes)), run);
   if (is_there(claim)) {
     run.claim_document = read_json(claim.string());
     run.claim = read_claim(JsonField(run.claim_document, claim.string()));
@@ -152,72 +136,12 @@ void join(AttackRecord attack, const std::string& folder, ReportData& data) {
   run.classes = attack.classes;
   if (run.data.empty()) run.data = attack.data;
   if (run.sites.empty()) run.sites = attack.sites;
-  run.attacks.push_back(std::move(attack));
+  // The same result twice is one result.
+  if (std::ranges::find(run.attacks, attack.document, &AttackRecord::document) == run.attacks.end())
+    run.attacks.push_back(std::move(attack));
 }
 
 // --- all of it
-
-void name_runs(std::vector<RunRecord>& runs) {
-  const auto all_differ = [&] {
-    std::set<std::string> labels;
-    for (const RunRecord& run : runs)
-      if (run.label.empty() || !labels.insert(run.label).second) return false;
-    return true;
-  };
-  for (RunRecord& run : runs) run.label = run.scheme;
-  if (all_differ()) return;
-  for (RunRecord& run : runs) {
-    const fs::path folder = fs::path(run.folders[0]).lexically_normal();
-    run.label = (folder.has_filename() ? folder : folder.parent_path()).filename().string();
-  }
-  if (all_differ()) return;
-  for (RunRecord& run : runs) run.label = run.folders[0];
-  if (all_differ()) return;
-  for (RunRecord& run : runs) run.label += " " + run.sha256.substr(0, 8);
-}
-
-std::string setting(const AttackRecord& attack, const std::string& name) {
-  for (const auto& [key, value] : attack.settings)
-    if (key == name) return value;
-  return {};
-}
-
-/// Of the same attack several times on one network: the settings that differ, else the seed.
-std::string variant(const AttackRecord& attack, std::span<const AttackRecord* const> others) {
-  std::vector<std::string> parts;
-  for (const auto& [name, value] : attack.settings)
-    for (const AttackRecord* other : others)
-      if (setting(*other, name) != value) {
-        parts.push_back(name + " = " + value);
-        break;
-      }
-  if (parts.empty() && !others.empty()) parts.push_back(concat("seed = ", attack.seed));
-  std::string text;
-  for (const std::string& part : parts) text += (text.empty() ? " (" : ", ") + part;
-  return text.empty() ? text : text + ")";
-}
-
-/// In the order of `passnorm attack all`; chains behind, and what this program does not know.
-void sort_attacks(RunRecord& run) {
-  const auto place = [](const AttackRecord& attack) {
-    const auto known = verify::attacks();
-    const auto it = std::ranges::find(known, attack.name, &verify::Attack::name);
-    return std::pair(attack.chain.size(), it - known.begin());
-  };
-  std::ranges::stable_sort(run.attacks, {}, place);
-}
-
-/// Gives each a title of its own.
-void name_attacks(RunRecord& run) {
-  for (AttackRecord& attack : run.attacks) {
-    std::vector<const AttackRecord*> others;
-    for (const AttackRecord& other : run.attacks)
-      if (&other != &attack && other.name == attack.name && other.chain == attack.chain)
-        others.push_back(&other);
-    for (const std::string& before : attack.chain) attack.title += before + ", then ";
-    attack.title += attack.name + variant(attack, others);
-  }
-}
 
 void name_missing(ReportData& data) {
   for (const RunRecord& run : data.runs) {
@@ -247,13 +171,19 @@ std::string text_of_path(const std::string& path) {
   }
 }
 
-std::optional<double> PointRecord::metric(std::string_view name) const {
+Measured ClaimRecord::share() const {
+  if (total == 0) return 0;
+  return {static_cast<double>(matched) / static_cast<double>(total),
+          clopper_pearson_interval(matched, total)};
+}
+
+std::optional<Measured> PointRecord::metric(std::string_view name) const {
   for (const auto& [key, value] : metrics)
     if (key == name) return value;
   return {};
 }
 
-std::optional<double> PointRecord::task() const {
+std::optional<Measured> PointRecord::task() const {
   if (owner.accuracy.released) return owner.accuracy.released;
   const auto stolen = metric("stolen accuracy");
   return stolen ? stolen : owner.accuracy.passport;
@@ -290,14 +220,9 @@ ReportData read_report(std::span<const std::string> folders, bool with_seeds) {
   }
   for (const std::string& folder : folders)
     for (const std::string& file : attack_files(folder))
-      join(read_attack(file), text_of_path(folder), data);
-  if (data.runs.size() > kMostRuns)
-    fail(Fault::kUsage, data.runs.size(), " networks: a report compares at most ", kMostRuns);
-  name_runs(data.runs);
-  for (RunRecord& run : data.runs) {
-    sort_attacks(run);
-    name_attacks(run);
-  }
+      join(parse_attack(file, text_of(read_file(file, kMostAttackBytes))), text_of_path(folder),
+           data);
+  pool_runs(data);
   name_missing(data);
   return data;
 }

@@ -10,14 +10,15 @@
 #include <utility>
 #include <vector>
 
+#include "cli/interval.hpp"
 #include "cli/json_field.hpp"
 
 namespace passnorm::cli {
 
 /// Shares in [0, 1]; none where the network has no such branch or nothing was measured.
 struct BranchAccuracy {
-  std::optional<double> released;  ///< the public branch
-  std::optional<double> passport;
+  std::optional<Measured> released;  ///< the public branch
+  std::optional<Measured> passport;
 };
 
 struct SiteBits {
@@ -33,22 +34,23 @@ struct NullAccuracy {
   std::vector<int64_t> histogram;        ///< passports in equal parts of [0, 1]
 };
 
-/// A claim as claim_json() writes it.
+/// A claim as claim_json() writes it; of several claims (report_pool.hpp) the counts of all bits
+/// and the mean of log2 p.
 struct ClaimRecord {
-  std::string verdict;  ///< as name_of(verify::Verdict) has it
+  std::string verdict;  ///< as name_of(verify::Verdict) has it; "supported 2, inconclusive 1"
   bool bits_bound = false;
   int64_t matched = 0, total = 0;
-  double log2_p = 0;      ///< of the claim alone
-  double log2_tests = 0;  ///< that it is corrected for
+  double log2_p = 0;                   ///< of the claim alone
+  double log2_tests = 0;               ///< that it is corrected for
+  std::optional<Interval> log2_range;  ///< of several claims: the least and the most, corrected
   std::vector<SiteBits> sites;
   BranchAccuracy accuracy;
   std::optional<NullAccuracy> null;
 
-  double share() const {
-    return total > 0 ? static_cast<double>(matched) / static_cast<double>(total) : 0;
-  }
-  /// Of a probability: at most 0.
-  double corrected() const { return std::min(0.0, log2_p + log2_tests); }
+  /// Share of the bits, with the interval of Clopper and Pearson.
+  Measured share() const;
+  /// Of a probability: at most 0; with log2_range.
+  Measured corrected() const { return {std::min(0.0, log2_p + log2_tests), log2_range}; }
 };
 
 struct PointRecord {
@@ -56,12 +58,12 @@ struct PointRecord {
   ClaimRecord owner;
   std::optional<ClaimRecord> forger;
   std::optional<BranchAccuracy> triggers;
-  std::vector<std::pair<std::string, double>> metrics;
+  std::vector<std::pair<std::string, Measured>> metrics;
 
-  std::optional<double> metric(std::string_view name) const;
+  std::optional<Measured> metric(std::string_view name) const;
   /// What the stolen network is worth: the public branch's accuracy; of a network without one that
   /// of the thief's own affine, else of the passport branch.
-  std::optional<double> task() const;
+  std::optional<Measured> task() const;
 };
 
 /// One attack-*.json, format passnorm.attack/1, which `passnorm attack` writes.
@@ -70,26 +72,29 @@ struct AttackRecord {
   std::string name, description, source, axis, data;
   std::vector<std::string> chain;  ///< the attacks before it
   std::vector<std::pair<std::string, std::string>> settings;
-  int64_t seed = 0, limit_train = 0, limit_test = 0;
+  std::vector<int64_t> seeds;  ///< of one document one
+  int64_t limit_train = 0, limit_test = 0;
+  std::optional<int64_t> test_images, trigger_images;  ///< where the document says how many
   std::string architecture, scheme, norm, sha256;
   int64_t classes = 0;
   std::vector<std::pair<std::string, int64_t>> sites;  ///< name, bits
   std::vector<PointRecord> points;
   Json document;  ///< as it was read
 
-  std::string title;  ///< "fine-tune, then prune"; with what tells it from the run's others
+  std::string title;  ///< "fine-tune, then prune"; with what tells it from the pool's others
 };
 
 struct EpochRecord {
   int64_t epoch = 0;  ///< from 1
-  std::optional<double> loss_public, loss_passport, sign_loss, bits;
+  std::optional<Measured> loss_public, loss_passport, sign_loss, bits;
   BranchAccuracy train, test, triggers;
-  std::vector<std::pair<std::string, double>> sites;  ///< share of right signs
 };
 
-/// A network: what its run's folder and attacks on it say.
+/// A network: what its run's folder and attacks on it say. Also several that differ in their seeds
+/// alone, as one (report_pool.hpp).
 struct RunRecord {
-  std::string label;  ///< short, and its own among the runs of a report
+  std::string label;            ///< short, and its own among the runs of a report
+  std::vector<size_t> members;  ///< of a pool: its networks in ReportData::runs
   std::vector<std::string> folders;
   std::string architecture, scheme, norm, data;  ///< empty where nothing says so
   int64_t classes = 0;
@@ -108,25 +113,25 @@ struct RunRecord {
 
 struct ReportData {
   std::vector<RunRecord> runs;
+  std::vector<RunRecord> pools;      ///< what is shown: networks that differ in their seeds as one
   std::vector<std::string> missing;  ///< a sentence each
 };
 
 /// Parts of it; Error(kInput), one line that names the file and the place.
 ClaimRecord read_claim(const JsonField& claim);
-AttackRecord read_attack(const std::string& path);
+AttackRecord parse_attack(const std::string& file, std::string_view text);
 EpochRecord read_epoch(const JsonField& line);
+/// metrics.jsonl into epochs and metrics.
+void parse_metrics(const std::string& file, std::string_view text, RunRecord& run);
 /// A path for JSON and the page; what is not UTF-8 is escaped.
 std::string text_of_path(const std::string& path);
-
-/// The most networks that one report compares: as many as colours can be told apart.
-inline constexpr size_t kMostRuns = 7;
 
 /// Reads folders: of runs (config.toml, metrics.jsonl, model.safetensors, verify.json), of attacks
 /// (attack-*.json, there, in attacks/ or in a folder of that), or of both. What belongs to one
 /// network, told by the SHA-256 of its released file, becomes one run. A part that is missing is
 /// named in `missing`. with_seeds: show the seed of a run whose passport follows from it, too.
 /// Error(kInput), one line that names the file and the place: nothing of all that in a folder, or a
-/// file that is not what it should be; Error(kUsage): more than kMostRuns networks.
+/// file that is not what it should be; Error(kUsage): more than kMostPools kinds of networks.
 ReportData read_report(std::span<const std::string> folders, bool with_seeds);
 
 }  // namespace passnorm::cli

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "cli/report_parts.hpp"
+#include "cli/report_pool.hpp"
 #include "passnorm/version.hpp"
 #include "verify/examine.hpp"
 
@@ -13,51 +14,6 @@ namespace passnorm::cli {
 namespace {
 
 using Line = Series::Line;
-
-constexpr std::string_view kPageStyle = R"(
-* { box-sizing:border-box; }
-body { margin:0 auto; padding:2.2rem 1.4rem 4rem; max-width:68rem; color:var(--ink); background:var(--page);
-  font:15px/1.5 Charter, "Bitstream Charter", "Source Serif 4", Cambria, Georgia, serif; }
-h1 { font-size:1.75rem; line-height:1.2; margin:0 0 .3rem; font-weight:600; }
-h2 { font-size:1.25rem; margin:2.6rem 0 .6rem; font-weight:600; border-bottom:1px solid var(--grid); padding-bottom:.2rem; }
-h3 { font-size:1.04rem; margin:1.9rem 0 .3rem; font-weight:600; }
-p, ul { margin:.45rem 0; max-width:46rem; } li { margin:.25rem 0; } code { font:.86em ui-monospace, monospace; }
-.sub { color:var(--soft); margin:0 0 1.4rem; }
-figure { margin:1.1rem 0; display:grid; grid-template-columns:1fr 1fr; gap:1.1rem 1.4rem; }
-figcaption { grid-column:1 / -1; font-size:.86rem; color:var(--soft); max-width:46rem; }
-figure.odd figcaption { grid-column:auto; align-self:center; }
-figcaption b, caption b { color:var(--ink); font-weight:600; }
-.legend { display:flex; flex-wrap:wrap; gap:.2rem 1.1rem; margin:.4rem 0 0; }
-svg.swatch { display:inline-block; width:30px; height:10px; vertical-align:middle; }
-.table { overflow-x:auto; margin:1.1rem 0; }
-table { border-collapse:collapse; font:12.5px/1.35 ui-sans-serif, system-ui, "Helvetica Neue", Arial, sans-serif;
-  font-variant-numeric:tabular-nums; border-bottom:1.4px solid var(--ink); }
-caption { text-align:left; font:.86rem/1.4 Charter, "Bitstream Charter", "Source Serif 4", Cambria, Georgia, serif;
-  color:var(--soft); padding-bottom:.45rem; max-width:56rem; }
-thead th { border-top:1.4px solid var(--ink); border-bottom:.7px solid var(--ink); font-weight:600; text-align:right;
-  vertical-align:bottom; }
-th, td { padding:.16rem .75rem .16rem 0; text-align:right; } th:last-child, td:last-child { padding-right:0; }
-tbody th { font-weight:400; text-align:left; } .left { text-align:left; }
-.tables { display:flex; flex-wrap:wrap; gap:0 2.4rem; } .tables table { min-width:22rem; }
-tbody th { white-space:nowrap; }
-table.long td { max-width:30rem; overflow-wrap:break-word; vertical-align:top; }
-table.hash td { overflow-wrap:anywhere; } table.long th { vertical-align:top; }
-table.long tbody th { white-space:normal; min-width:8.5rem; }
-footer { margin-top:3rem; color:var(--soft); font-size:.82rem; }
-@media (max-width:44rem) { figure { grid-template-columns:1fr; } }
-@page { size:A4; margin:15mm 14mm 16mm; }
-@media print {
-  body { max-width:none; padding:0; font-size:9.6pt; }
-  h1 { font-size:17pt; } h2 { font-size:12.5pt; } h3 { font-size:10.5pt; }
-  h2, h3, caption { break-after:avoid; }
-  figure, svg, tr { break-inside:avoid; }
-  thead { display:table-header-group; }
-  .table { overflow:visible; } table { font-size:7.2pt; max-width:100%; } th, td { padding-right:.45rem; }
-  table.wide { font-size:6.4pt; } figcaption, caption { font-size:8.2pt; }
-  p, figcaption, caption { max-width:none; }
-  svg .t { font-size:11px; } svg .head { font-size:12px; }
-}
-)";
 
 constexpr std::string_view kReading = R"(<h2>How to read this</h2>
 <ul>
@@ -70,6 +26,7 @@ date: of two supported claims only a commitment published earlier tells which wa
 corrected for the claims tried and for the choice of sites; a claim is beyond chance at {limit} and below. It is exact for
 bits that are drawn together with their key, and says nothing about bits that were fitted.</li>
 <li><b>Bits.</b> Half of them match by chance: 50% is no evidence, and 0% is as unlikely as 100%.</li>
+<li><b>Intervals.</b> {intervals}</li>
 <li><b>Accuracy is never evidence.</b> That the passport branch works with one passport and fails with others shows what the
 passport is good for, not whose the network is: scale and shift can be trained again on part of the data.</li>
 <li><b>The task stands</b> as long as the stolen network has lost at most {points} points of the accuracy at the first point of
@@ -79,10 +36,8 @@ published, if at all, where it could not be read for this table; nothing stands 
 </ul>
 <h3>Limits</h3>
 <ul>
-<li>Each line is one trained network and one seed of the attack; runs of several seeds can be compared by giving their folders
-together.</li>
-<li>Accuracy was measured on the test images that the table of settings names. On n images a share a has a standard error of
-sqrt(a (1 - a) / n): 0.4 points at 80% and n = 10,000, 1.3 points at n = 1,000.</li>
+<li>An interval says what chance left open, in the choice of test images or of seeds; how many networks a line stands for, the
+table of networks says. A few networks trained alike say little of others.</li>
 <li>An attacker who knows more, tries longer or combines more than these settings say may do better.</li>
 </ul>
 )";
@@ -143,13 +98,24 @@ std::string our_text(const PublishedFigure& figure, double value) {
 
 std::string PageWriter::title() const {
   std::vector<std::string> labels;
-  for (const RunRecord& run : data_.runs) labels.push_back(run.label);
+  for (const RunRecord& pool : data_.pools) labels.push_back(pool.label);
   return (groups_.empty() ? "Passport networks: " : "Passport networks under attack: ") +
          joined(labels, ", ");
 }
 
+std::string PageWriter::subtitle() const {
+  const size_t networks = data_.runs.size();
+  if (!several())
+    return data_.pools[0].network() +
+           (networks > 1 ? fmt::format(", {} networks of different seeds", networks) : "");
+  if (networks == data_.pools.size()) return fmt::format("{} networks side by side", networks);
+  return fmt::format("{} networks of {} kinds; those of a kind differ in their seeds alone",
+                     networks, data_.pools.size());
+}
+
 std::string PageWriter::networks() {
   std::vector<std::string> rows = {"folder",
+                                   "networks",
                                    "network",
                                    "classes",
                                    "data",
@@ -161,16 +127,20 @@ std::string PageWriter::networks() {
                                    "log2 p, corrected",
                                    "verdict",
                                    "SHA-256"};
-  Table t{.caption =
-              "The networks. Accuracy, bits and verdict are those of the untouched network "
-              "(passnorm verify; else of its last epoch of training).",
-          .head = {""},
-          .left = 8,
-          .classes = "long hash"};
-  for (const RunRecord& run : data_.runs) t.head.push_back(run.label);
+  Table t{
+      .caption =
+          "The networks; those that differ in their seeds alone stand together. Accuracy, bits and "
+          "verdict are those of the untouched network (passnorm verify; else of its last epoch "
+          "of training).",
+      .head = {""},
+      .left = 8,
+      .classes = "long hash"};
+  for (const RunRecord& pool : data_.pools) t.head.push_back(pool.label);
   for (std::string& name : rows) t.rows.push_back({std::move(name)});
-  for (const RunRecord& run : data_.runs) {
-    std::vector<std::string> sites;
+  for (const RunRecord& run : data_.pools) {
+    std::vector<std::string> sites, hashes;
+    for (const size_t member : run.members)
+      if (!data_.runs[member].sha256.empty()) hashes.push_back(data_.runs[member].sha256);
     for (const auto& [name, bits] : run.sites) sites.push_back(fmt::format("{} ({})", name, bits));
     BranchAccuracy accuracy;
     if (!run.epochs.empty()) accuracy = run.epochs.back().test;
@@ -178,20 +148,21 @@ std::string PageWriter::networks() {
       accuracy = run.claim->accuracy;
     const auto known = [](const std::string& text) { return text.empty() ? "-" : text; };
     const std::string values[] = {joined(run.folders, ", "),
+                                  fmt::format("{}", run.members.size()),
                                   run.network(),
                                   run.classes > 0 ? fmt::format("{}", run.classes) : "-",
                                   known(run.data),
                                   known(joined(sites, ", ")),
                                   run.sites.empty() ? "-" : fmt::format("{}", run.bits()),
-                                  percent_text(accuracy.released),
-                                  percent_text(accuracy.passport),
-                                  run.claim                ? bits_text(*run.claim)
+                                  percent_text(accuracy.released, true),
+                                  percent_text(accuracy.passport, true),
+                                  run.claim                ? bits_text(*run.claim, true)
                                   : run.epochs.empty()     ? "-"
                                   : run.epochs.back().bits ? percent_text(run.epochs.back().bits)
                                                            : "-",
                                   run.claim ? log2_text(run.claim->corrected()) : "-",
                                   run.claim ? run.claim->verdict : "-",
-                                  known(run.sha256)};
+                                  known(joined(hashes, ", "))};
     for (size_t i = 0; i < t.rows.size(); ++i) t.rows[i].push_back(values[i]);
   }
   return "<h2>Networks</h2>\n" + table(t);
@@ -199,10 +170,11 @@ std::string PageWriter::networks() {
 
 std::string PageWriter::training() {
   double most_epochs = 0, most_loss = 0;
-  for (const RunRecord& run : data_.runs)
-    for (const EpochRecord& e : run.epochs) {
+  for (const RunRecord& pool : data_.pools)
+    for (const EpochRecord& e : pool.epochs) {
       most_epochs = std::max(most_epochs, static_cast<double>(e.epoch));
-      most_loss = std::max({most_loss, e.loss_public.value_or(0), e.loss_passport.value_or(0)});
+      most_loss =
+          std::max({most_loss, e.loss_public.value_or(0).value, e.loss_passport.value_or(0).value});
     }
   if (most_epochs == 0) return {};
   Axis epochs = linear_axis("epoch", 1, std::max(2.0, most_epochs));
@@ -220,8 +192,8 @@ std::string PageWriter::training() {
           .head = {"epoch", "network", "loss, public", "passport", "sign loss", "accuracy, public",
                    "passport", "bits"},
           .left = 2};
-  for (size_t i = 0; i < data_.runs.size(); ++i) {
-    const RunRecord& run = data_.runs[i];
+  for (size_t i = 0; i < data_.pools.size(); ++i) {
+    const RunRecord& run = data_.pools[i];
     const auto line = [&](Chart& chart, const std::string& what, Line style, auto value) {
       add(chart, curve(run, i, label(i, what), style, value));
     };
@@ -234,8 +206,8 @@ std::string PageWriter::training() {
     line(triggers, "passport", Line::kDashed,
          [](const EpochRecord& e) { return e.triggers.passport; });
     line(bits, "owner", Line::kSolid, [](const EpochRecord& e) { return e.bits; });
-    const auto number = [](const std::optional<double>& v) {
-      return v ? fmt::format("{:.4g}", *v) : std::string("-");
+    const auto number = [](const std::optional<Measured>& v) {
+      return v ? fmt::format("{:.4g}", v->value) : std::string("-");
     };
     for (const size_t row : shown_rows(run.epochs.size(), 12)) {
       const EpochRecord& e = run.epochs[row];
@@ -272,7 +244,7 @@ std::string PageWriter::published() {
   for (const PublishedFigure& f : published_figures()) {
     std::vector<std::string> values;
     for (const OurFigure& our : ours(f, data_))
-      values.push_back(fmt::format("{} {}{}", data_.runs[our.run].label, our_text(f, our.value),
+      values.push_back(fmt::format("{} {}{}", data_.pools[our.pool].label, our_text(f, our.value),
                                    our.same_setting ? "" : "*"));
     t.rows.push_back({std::string(f.what), display_name(f.network), display_name(f.data),
                       display_name(f.value), std::string(name_of(f.mark)),
@@ -294,9 +266,9 @@ std::string PageWriter::published() {
     sources += fmt::format(" {} ({}): {}.", html(c.label), name_of(c.mark), html(c.source));
   }
   for (const AttackGroup& group : groups_)
-    for (const auto& [run, attack] : group.items) {
+    for (const auto& [pool, attack] : group.items) {
       if (!is_flipped_forgery(*attack)) continue;
-      Series s{.label = label(run, attack->name), .colour = run};
+      Series s{.label = label(pool, attack->name), .colour = pool};
       for (const PointRecord& p : attack->points)
         if (p.forger) s.points.push_back({100 * p.x, p.forger->accuracy.passport});
       add(chart, std::move(s));
@@ -311,41 +283,44 @@ std::string PageWriter::published() {
 }
 
 std::string PageWriter::reading() const {
-  return replaced(
-      replaced(std::string(kReading), "{limit}", fmt::format("{:.0f}", verify::kLog2Threshold)),
-      "{points}", fmt::format("{:.0f}", 100 * kTaskStands));
+  std::string text = replaced(std::string(kReading), "{intervals}", html(kIntervals, 4000));
+  text = replaced(text, "{limit}", fmt::format("{:.0f}", verify::kLog2Threshold));
+  return replaced(text, "{points}", fmt::format("{:.0f}", 100 * kTaskStands));
 }
 
 std::string PageWriter::settings() {
   std::string out = "<h2>Settings and seeds</h2>\n";
   Table attacks{
       .caption = "Attacks: every setting that was used.",
-      .head = {"attack", "network", "seed", "data", "training images", "test images", "settings"},
+      .head = {"attack", "network", "seeds", "data", "training images", "test images", "settings"},
       .left = 7,
       .classes = "long"};
   for (const AttackGroup& group : groups_)
-    for (const auto& [run, a] : group.items) {
-      std::vector<std::string> values;
+    for (const auto& [pool, a] : group.items) {
+      std::vector<std::string> values, seeds;
+      for (const int64_t seed : a->seeds) seeds.push_back(fmt::format("{}", seed));
       for (const auto& [name, value] : a->settings) values.push_back(name + " = " + value);
-      attacks.rows.push_back({a->title, data_.runs[run].label, fmt::format("{}", a->seed), a->data,
+      attacks.rows.push_back({a->title, data_.pools[pool].label, joined(seeds, ", "), a->data,
                               limit_text(a->limit_train), limit_text(a->limit_test),
                               values.empty() ? "-" : joined(values, ", ")});
     }
   if (!attacks.rows.empty()) out += table(attacks);
   std::vector<std::string> names;
-  for (const RunRecord& run : data_.runs)
-    for (const auto& [name, value] : run.settings)
+  for (const RunRecord& pool : data_.pools)
+    for (const auto& [name, value] : pool.settings)
       if (std::ranges::find(names, name) == names.end()) names.push_back(name);
-  Table training{.caption = "Training: config.toml of each run.",
+  Table training{.caption =
+                     "Training: config.toml of each run; of several that differ in their seeds "
+                     "alone, what differs stands one after another.",
                  .head = {"setting"},
                  .left = 8,
                  .classes = "long hash"};
-  for (const RunRecord& run : data_.runs) training.head.push_back(run.label);
+  for (const RunRecord& pool : data_.pools) training.head.push_back(pool.label);
   for (const std::string& name : names) {
     auto& row = training.rows.emplace_back(std::vector{name});
-    for (const RunRecord& run : data_.runs) {
-      const auto it = std::ranges::find(run.settings, name, [](const auto& s) { return s.first; });
-      row.push_back(it == run.settings.end() || it->second.empty() ? "-" : it->second);
+    for (const RunRecord& pool : data_.pools) {
+      const auto it = std::ranges::find(pool.settings, name, [](const auto& s) { return s.first; });
+      row.push_back(it == pool.settings.end() || it->second.empty() ? "-" : it->second);
     }
   }
   if (!names.empty()) out += table(training);
@@ -377,10 +352,7 @@ std::string PageWriter::page() {
       "<p class=\"sub\">{3}</p>\n</header>\n<main>\n{4}</main>\n"
       "<footer>Made by passnorm {5} from the folders named above. The JSON document of "
       "passnorm report holds the same numbers, and all points.</footer>\n</body>\n</html>\n",
-      html(title()), kChartStyle, kPageStyle,
-      several() ? fmt::format("{} networks side by side", data_.runs.size())
-                : html(data_.runs[0].network()),
-      body, kVersion);
+      html(title()), kChartStyle, kPageStyle, html(subtitle()), body, kVersion);
 }
 
 std::string report_page(const ReportData& data) { return PageWriter(data).page(); }

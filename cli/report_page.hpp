@@ -1,4 +1,4 @@
-// The page of a report and the JSON beside it.
+// The page of a report, the JSON beside it, and its tables for other documents.
 #pragma once
 
 #include <string>
@@ -11,13 +11,21 @@ namespace passnorm::cli {
 /// the numbers stand in tables beside them. The same data give the same bytes.
 std::string report_page(const ReportData& data);
 
-/// The same numbers, format passnorm.report/1:
+/// The same numbers, format passnorm.report/2:
 ///   runs       label, folders, network, settings, lines of metrics.jsonl (without times), the
-///   claim
-///              of verify.json, and the documents of all attacks
-///   summary    per attack and run: where the task still stands, the last point, the best forger
+///              claim of verify.json, and the documents of all attacks
+///   networks   runs that differ in their seeds alone as one: means, counts and their intervals at
+///              every point of every attack
+///   intervals  what these are
+///   summary    per attack and network: where the task still stands, the last point, the best
+///              forger
 ///   published  figures and curves with mark and source, and ours beside them
 ///   missing    what was not there
 Json report_json(const ReportData& data);
+
+/// The attacks as tables of Markdown, one for each network: before, then each attack at the
+/// strengths that matter (up to the first at which the task is broken; of training the end), with
+/// the owner's claim where the network changes and the forger's where there is one.
+std::string report_markdown(const ReportData& data);
 
 }  // namespace passnorm::cli

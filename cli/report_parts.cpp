@@ -9,14 +9,38 @@ constexpr size_t kMostCell = 4000;
 
 }  // namespace
 
-std::string percent_text(std::optional<double> share) {
-  return share ? fmt::format("{:.2f}%", 100 * *share) : "-";
+std::string percent_text(double share) { return fmt::format("{:.2f}%", 100 * share); }
+
+std::string percent_text(const std::optional<Measured>& share, bool interval) {
+  if (!share) return "-";
+  std::string text = percent_text(share->value);
+  if (interval && share->interval)
+    text +=
+        fmt::format(" [{:.2f}, {:.2f}]", 100 * share->interval->low, 100 * share->interval->high);
+  return text;
 }
 
-std::string log2_text(double log2) { return fmt::format("{:.1f}", log2 == 0 ? 0.0 : log2); }
+std::string log2_text(const Measured& log2) {
+  const auto number = [](double v) { return fmt::format("{:.1f}", v == 0 ? 0.0 : v); };
+  std::string text = number(log2.value);
+  if (log2.interval && log2.interval->low != log2.interval->high)
+    text += " [" + number(log2.interval->low) + ", " + number(log2.interval->high) + "]";
+  return text;
+}
 
-std::string bits_text(const ClaimRecord& claim) {
-  return fmt::format("{} / {}", claim.matched, claim.total);
+std::string bits_text(const ClaimRecord& claim, bool interval) {
+  std::string text = fmt::format("{} / {}", claim.matched, claim.total);
+  if (const Measured share = claim.share(); interval && share.interval)
+    text +=
+        fmt::format(" [{:.2f}, {:.2f}]%", 100 * share.interval->low, 100 * share.interval->high);
+  return text;
+}
+
+std::string number_text(const std::optional<Measured>& value) {
+  if (!value) return "-";
+  std::string text = fmt::format("{:.5g}", value->value);
+  if (const auto& i = value->interval) text += fmt::format(" [{:.5g}, {:.5g}]", i->low, i->high);
+  return text;
 }
 
 std::vector<size_t> shown_rows(size_t n, size_t most) {
@@ -42,24 +66,24 @@ Table cross_table(std::string caption, const std::vector<std::string>& rows,
   return t;
 }
 
-std::string PageWriter::label(size_t run, const std::string& what) const {
+std::string PageWriter::label(size_t pool, const std::string& what) const {
   if (!several()) return what;
-  return data_.runs[run].label + (what.empty() ? "" : " ") + what;
+  return data_.pools[pool].label + (what.empty() ? "" : " ") + what;
 }
 
 std::string PageWriter::legend(bool with_forgers) const {
   using Line = Series::Line;
   std::string out = "<p class=\"legend\">";
   if (several())
-    for (size_t i = 0; i < data_.runs.size(); ++i)
-      out += fmt::format("<span>{} {}</span>", swatch(i), html(data_.runs[i].label));
+    for (size_t i = 0; i < data_.pools.size(); ++i)
+      out += fmt::format("<span>{} {}</span>", swatch(i), html(data_.pools[i].label));
   const size_t colour = several() ? 6 : 0;
   out += fmt::format("<span>{} public branch</span><span>{} owner's passport</span>",
                      swatch(colour, Line::kSolid, several()),
                      swatch(colour, Line::kDashed, several()));
   if (with_forgers)
     out += fmt::format("<span>{} forger</span>", swatch(colour, Line::kDotted, several()));
-  return out + "</p>\n";
+  return out + "<span>shaded: 95% intervals</span></p>\n";
 }
 
 std::string PageWriter::svg(const Chart& chart) {

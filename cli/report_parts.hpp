@@ -24,6 +24,9 @@ Table cross_table(std::string caption, const std::vector<std::string>& rows,
                   const std::vector<std::string>& columns,
                   const std::vector<std::vector<std::string>>& cells);
 
+/// CSS of the page, beside kChartStyle.
+extern const std::string_view kPageStyle;
+
 /// What a page counts, and the sections that its files write.
 class PageWriter {
  public:
@@ -33,7 +36,7 @@ class PageWriter {
 
  private:
   // report_page.cpp
-  std::string title() const;
+  std::string title() const, subtitle() const;
   std::string networks();
   std::string training();
   std::string published();
@@ -54,9 +57,9 @@ class PageWriter {
   std::string metrics_tables(const AttackGroup& group);
   std::string forgers();
 
-  bool several() const { return data_.runs.size() > 1; }
-  /// The label of a series: the run's where there are several, and what it is.
-  std::string label(size_t run, const std::string& what) const;
+  bool several() const { return data_.pools.size() > 1; }
+  /// The label of a series: the pool's where there are several, and what it is.
+  std::string label(size_t pool, const std::string& what) const;
   /// Which colour and line is what.
   std::string legend(bool forgers) const;
   std::string svg(const Chart& chart);
@@ -72,12 +75,16 @@ class PageWriter {
 
 /// One bar of a histogram among an attack's metrics: "own bits, 45-50%".
 bool is_count(std::string_view metric);
-/// 81.25% or -
-std::string percent_text(std::optional<double> share);
-/// -256.0
-std::string log2_text(double log2);
-/// 256 / 256
-std::string bits_text(const ClaimRecord& claim);
+/// 81.25%
+std::string percent_text(double share);
+/// 81.25% or -; with its interval 81.25% [80.47, 82.00]
+std::string percent_text(const std::optional<Measured>& share, bool interval = false);
+/// -256.0 or, of several, -250.5 [-256.0, -245.0]
+std::string log2_text(const Measured& log2);
+/// 256 / 256; with its interval 256 / 256 [98.57, 100.00]%
+std::string bits_text(const ClaimRecord& claim, bool interval = false);
+/// Five digits; with its interval 0.125 [0.1, 0.15]
+std::string number_text(const std::optional<Measured>& value);
 /// Which of n rows a table shows when it may have `most`: evenly spread, the first and the last
 /// among them.
 std::vector<size_t> shown_rows(size_t n, size_t most);

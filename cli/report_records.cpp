@@ -4,17 +4,20 @@
 #include "cli/json_field.hpp"
 #include "cli/report_data.hpp"
 #include "engine/io/text.hpp"
+#include "kernels/runtime/check.hpp"
 #include "verify/examine.hpp"
 
 namespace passnorm::cli {
 namespace {
 
-constexpr size_t kMostPoints = 10'000, kMostSites = 10'000, kMostNames = 10'000;
+constexpr size_t kMostPoints = 10'000, kMostSites = 1000, kMostNames = 1000;
 constexpr int64_t kLarge = int64_t{1} << 53;  // whole numbers that JSON readers agree on
+constexpr int64_t kMostBits = 10'000'000;
+constexpr size_t kMostEpochs = 100'000;
 
-std::optional<double> share(const JsonField& object, const char* key) {
+std::optional<Measured> share(const JsonField& object, const char* key) {
   const auto value = object.maybe(key);
-  return value ? std::optional(value->number(0, 1)) : std::nullopt;
+  return value ? std::optional<Measured>(value->number(0, 1)) : std::nullopt;
 }
 
 /// {"public": a | null, "passport": b | null}
@@ -52,12 +55,12 @@ ClaimRecord read_claim(const JsonField& f) {
     verdict.refuse("unknown verdict " + quote(c.verdict));
   c.bits_bound = f["bits_bound"].flag();
   const JsonField bits = f["bits"];
-  c.total = bits["total"].integer(0, kLarge);
+  c.total = bits["total"].integer(0, kMostBits);
   c.matched = bits["matched"].integer(0, c.total);
   c.log2_p = f["log2_p"].number(-1e9, 0);
   c.log2_tests = f["log2_tests"].number(0, 1e9);
   for (const JsonField& site : f["sites"].elements(kMostSites)) {
-    const int64_t total = site["total"].integer(0, kLarge);
+    const int64_t total = site["total"].integer(0, kMostBits);
     c.sites.push_back({site["name"].text(), site["matched"].integer(0, total), total});
   }
   c.accuracy = read_accuracy(f["accuracy"]);
@@ -79,9 +82,9 @@ PointRecord read_point(const JsonField& f) {
 
 }  // namespace
 
-AttackRecord read_attack(const std::string& path) {
-  AttackRecord a{.file = text_of_path(path), .document = read_json(path)};
-  const JsonField f(a.document, path);
+AttackRecord parse_attack(const std::string& file, std::string_view text) {
+  AttackRecord a{.file = text_of_path(file), .document = parse_json(file, text)};
+  const JsonField f(a.document, file);
   const std::string format = f["format"].text();
   if (format != "passnorm.attack/1")
     f["format"].refuse("passnorm.attack/1 was expected, not " + quote(format));
@@ -93,9 +96,19 @@ AttackRecord read_attack(const std::string& path) {
   for (const JsonField& before : f["chain"].elements(kMostNames)) a.chain.push_back(before.text());
   for (const auto& [name, value] : f["settings"].members(kMostNames))
     a.settings.emplace_back(name, value.text());
-  a.seed = f["seed"].integer(0, INT64_MAX);
+  a.seeds = {f["seed"].integer(0, INT64_MAX)};
   a.limit_train = f["limit_train"].integer(0, kLarge);
   a.limit_test = f["limit_test"].integer(0, kLarge);
+  const auto number = [&](const char* key) -> std::optional<int64_t> {
+    const auto images = f.maybe(key);
+    const int64_t n = images ? images->integer(0, kLarge) : 0;
+    return n > 0 ? std::optional(n) : std::nullopt;  // 0: there were none
+  };
+  // After a transfer accuracy is that on the other data.
+  const bool other = std::ranges::find(a.settings, std::pair<std::string, std::string>(
+                                                       "task", "other")) != a.settings.end();
+  a.test_images = number(other ? "other_test_images" : "test_images");
+  a.trigger_images = number("trigger_images");
   const JsonField model = f["model"];
   a.architecture = model["architecture"].text();
   a.scheme = model["scheme"].text();
@@ -103,7 +116,7 @@ AttackRecord read_attack(const std::string& path) {
   a.classes = model["classes"].integer(1, kLarge);
   a.sha256 = model["sha256"].text();
   for (const JsonField& site : model["sites"].elements(kMostSites))
-    a.sites.emplace_back(site["name"].text(), site["bits"].integer(0, kLarge));
+    a.sites.emplace_back(site["name"].text(), site["bits"].integer(0, kMostBits));
   for (const JsonField& point : f["points"].elements(kMostPoints))
     a.points.push_back(read_point(point));
   if (a.points.empty()) f["points"].refuse("there are none");
@@ -113,7 +126,7 @@ AttackRecord read_attack(const std::string& path) {
 EpochRecord read_epoch(const JsonField& f) {
   const auto number = [](const JsonField& object, const char* key) {
     const auto value = object.maybe(key);
-    return value ? std::optional(value->number(-1e300, 1e300)) : std::nullopt;
+    return value ? std::optional<Measured>(value->number(-1e300, 1e300)) : std::nullopt;
   };
   EpochRecord e{.epoch = f["epoch"].integer(1, kLarge),
                 .sign_loss = number(f, "sign_loss"),
@@ -125,10 +138,22 @@ EpochRecord read_epoch(const JsonField& f) {
     e.loss_public = number(*loss, "public");
     e.loss_passport = number(*loss, "passport");
   }
-  if (const auto sites = f.maybe("sites"))
-    for (const auto& [name, value] : sites->members(kMostSites))
-      e.sites.emplace_back(name, value.number(0, 1));
   return e;
+}
+
+void parse_metrics(const std::string& file, std::string_view text, RunRecord& run) {
+  for (size_t at = 0, number = 1; at < text.size(); ++number) {
+    const size_t end = std::min(text.find('\n', at), text.size());
+    const std::string where = concat(file, ":", number);
+    if (number > kMostEpochs)
+      fail(Fault::kInput, printable(file, 4096), ": more than ", kMostEpochs, " lines");
+    Json line = parse_json(where, text.substr(at, end - at));
+    at = end + 1;
+    run.epochs.push_back(read_epoch(JsonField(line, where)));
+    // Two runs of one seed differ in these alone.
+    for (const char* time : {"images_per_second", "seconds"}) line.erase(time);
+    run.metrics.push_back(std::move(line));
+  }
 }
 
 }  // namespace passnorm::cli

@@ -14,8 +14,13 @@ const AttackRecord* attack_named(const RunRecord& run, std::string_view name) {
   return nullptr;
 }
 
-std::optional<double> larger(std::optional<double> a, std::optional<double> b) {
-  return a && b ? std::max(*a, *b) : a ? a : b;
+std::optional<double> larger(std::optional<double> a, const std::optional<Measured>& b) {
+  if (!b) return a;
+  return a ? std::max(*a, b->value) : b->value;
+}
+
+std::optional<double> value_of(const std::optional<Measured>& m) {
+  return m ? std::optional(m->value) : std::nullopt;
 }
 
 /// The best accuracy of the passport branch with a random passport.
@@ -47,8 +52,8 @@ std::optional<double> best_stolen(const RunRecord& run, std::string_view name,
 }
 
 std::optional<double> public_accuracy(const RunRecord& run) {
-  if (run.claim && run.claim->accuracy.released) return run.claim->accuracy.released;
-  return run.epochs.empty() ? std::nullopt : run.epochs.back().test.released;
+  if (run.claim && run.claim->accuracy.released) return run.claim->accuracy.released->value;
+  return run.epochs.empty() ? std::nullopt : value_of(run.epochs.back().test.released);
 }
 
 std::optional<double> our_value(Ours what, const RunRecord& run) {
@@ -72,12 +77,12 @@ std::optional<double> our_value(Ours what, const RunRecord& run) {
       std::optional<double> bits;
       if (const AttackRecord* prune = attack_named(run, "prune"))
         for (const PointRecord& p : prune->points)
-          if (p.x > 0.599 && p.x < 0.701) bits = p.owner.share();
+          if (p.x > 0.599 && p.x < 0.701) bits = p.owner.share().value;
       return bits;
     }
     case Ours::kBitsFineTuned:
       if (const AttackRecord* tuned = attack_named(run, "fine-tune"))
-        return tuned->points.back().owner.share();
+        return tuned->points.back().owner.share().value;
       return {};
   }
   return {};
@@ -88,39 +93,40 @@ std::optional<double> our_value(Ours what, const RunRecord& run) {
 std::vector<AttackSummary> summaries(const ReportData& data) {
   std::vector<AttackSummary> out;
   for (const AttackGroup& group : groups(data))
-    for (const auto& [run, attack] : group.items) {
-      AttackSummary s{.run = run,
+    for (const auto& [pool, attack] : group.items) {
+      AttackSummary s{.pool = pool,
                       .attack = attack,
                       .before = task_accuracy(*attack, attack->points.front()),
                       .last = &attack->points.back()};
       for (const PointRecord& p : attack->points) {
         const auto accuracy = task_accuracy(*attack, p);
-        if (!s.before || !accuracy || *accuracy < *s.before - kTaskStands) break;
+        if (!s.before || !accuracy || accuracy->value < s.before->value - kTaskStands) break;
         s.stands = &p;
       }
       for (const PointRecord& p : attack->points)
-        if (p.forger && (!s.forger || p.forger->corrected() < s.forger->forger->corrected()))
+        if (p.forger &&
+            (!s.forger || p.forger->corrected().value < s.forger->forger->corrected().value))
           s.forger = &p;
       out.push_back(s);
     }
   return out;
 }
 
-std::optional<double> task_accuracy(const AttackRecord& attack, const PointRecord& point) {
+std::optional<Measured> task_accuracy(const AttackRecord& attack, const PointRecord& point) {
   return attack.name == "flip" ? point.owner.accuracy.passport : point.task();
 }
 
 std::vector<AttackGroup> groups(const ReportData& data) {
   std::vector<AttackGroup> out;
-  for (size_t run = 0; run < data.runs.size(); ++run)
-    for (const AttackRecord& attack : data.runs[run].attacks) {
+  for (size_t pool = 0; pool < data.pools.size(); ++pool)
+    for (const AttackRecord& attack : data.pools[pool].attacks) {
       const auto group = std::ranges::find_if(out, [&](const AttackGroup& g) {
         return g.title == attack.title && g.items[0].second->axis == attack.axis;
       });
       if (group == out.end())
-        out.push_back({attack.title, {{run, &attack}}});
+        out.push_back({attack.title, {{pool, &attack}}});
       else
-        group->items.emplace_back(run, &attack);
+        group->items.emplace_back(pool, &attack);
     }
   return out;
 }
@@ -136,8 +142,8 @@ std::string x_text(const AttackRecord& attack, const PointRecord& point) {
   if (attack.name == "quantise") {
     const auto bits = point.metric("bits"), exponent = point.metric("exponent bits");
     if (!bits) return "f32";
-    if (exponent && *exponent > 0) return *exponent == 8 ? "bf16" : "f16";
-    return fmt::format("{:g} bit", *bits);
+    if (exponent && exponent->value > 0) return exponent->value == 8 ? "bf16" : "f16";
+    return fmt::format("{:g} bit", bits->value);
   }
   return axis_is_share(attack) ? fmt::format("{:.4g}%", 100 * point.x)
                                : fmt::format("{:.6g}", point.x);
@@ -145,7 +151,7 @@ std::string x_text(const AttackRecord& attack, const PointRecord& point) {
 
 std::string place_text(const AttackRecord& attack, const PointRecord& point) {
   const std::string x = x_text(attack, point);
-  if (attack.axis == "epochs") return "epoch " + x;
+  if (attack.axis.starts_with("epochs")) return "epoch " + x;
   return attack.axis == "random passports" ? x + " passports" : x;
 }
 
@@ -155,8 +161,8 @@ std::string axis_text(const AttackRecord& attack) {
 
 std::vector<OurFigure> ours(const PublishedFigure& figure, const ReportData& data) {
   std::vector<OurFigure> out;
-  for (size_t i = 0; i < data.runs.size(); ++i) {
-    const RunRecord& run = data.runs[i];
+  for (size_t i = 0; i < data.pools.size(); ++i) {
+    const RunRecord& run = data.pools[i];
     const auto value = our_value(figure.ours, run);
     const std::string set = run.data.substr(0, run.data.find(':'));
     if (value)

@@ -10,11 +10,11 @@ namespace passnorm::cli {
 /// A thief who loses more accuracy than this has not stolen the network.
 inline constexpr double kTaskStands = 0.05;
 
-/// One attack on one network. Pointers into ReportData.
+/// One attack on one pool of networks. Pointers into ReportData.
 struct AttackSummary {
-  size_t run = 0;  ///< of ReportData::runs
+  size_t pool = 0;  ///< of ReportData::pools
   const AttackRecord* attack = nullptr;
-  std::optional<double> before;  ///< accuracy of the task at the first point
+  std::optional<Measured> before;  ///< accuracy of the task at the first point
   /// The last point up to which the task has lost at most kTaskStands; null where accuracy was not
   /// measured.
   const PointRecord* stands = nullptr;
@@ -26,12 +26,12 @@ std::vector<AttackSummary> summaries(const ReportData& data);
 
 /// What the attacked network is worth: its task(), or where the passport branch itself is attacked
 /// (flip) that branch's accuracy.
-std::optional<double> task_accuracy(const AttackRecord& attack, const PointRecord& point);
+std::optional<Measured> task_accuracy(const AttackRecord& attack, const PointRecord& point);
 
-/// The same attack on several networks, to be drawn in one chart.
+/// The same attack on several pools, to be drawn in one chart.
 struct AttackGroup {
   std::string title;
-  std::vector<std::pair<size_t, const AttackRecord*>> items;  ///< run, attack
+  std::vector<std::pair<size_t, const AttackRecord*>> items;  ///< pool, attack
 };
 /// In the order in which attacks first appear; attacks of one title and axis together.
 std::vector<AttackGroup> groups(const ReportData& data);
@@ -46,11 +46,11 @@ std::string place_text(const AttackRecord& attack, const PointRecord& point);
 std::string axis_text(const AttackRecord& attack);
 
 struct OurFigure {
-  size_t run = 0;
+  size_t pool = 0;
   double value = 0;           ///< a share; of kStrangersDrop a difference of shares
   bool same_setting = false;  ///< the published network and data set
 };
-/// Of the runs that have what stands beside the figure.
+/// Of the pools that have what stands beside the figure.
 std::vector<OurFigure> ours(const PublishedFigure& figure, const ReportData& data);
 
 /// Keys trained towards flipped bits, as the published curves have them.

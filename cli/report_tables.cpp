@@ -29,7 +29,8 @@ std::string PageWriter::at_a_glance() {
       .caption = fmt::format(
           "Each attack at the last point where the stolen network has lost at most {:.0f} "
           "points of accuracy (the task stands), and at its end. Bits and log2 p (corrected for "
-          "claims tried and choices of sites) are the owner's.",
+          "claims tried and choices of sites) are the owner's. Of several networks that differ in "
+          "their seeds alone: means, and counts over all; intervals stand in the tables below.",
           100 * kTaskStands),
       .head = {"attack", "network", "before", "stands up to", "accuracy", "bits", "log2 p",
                "verdict", "end", "accuracy", "bits", "log2 p"},
@@ -39,9 +40,9 @@ std::string PageWriter::at_a_glance() {
     const auto values = [&](const PointRecord* p) -> std::vector<std::string> {
       if (p == nullptr) return {"-", "-", "-", "-"};
       return {place_text(*s.attack, *p), percent_text(task_accuracy(*s.attack, *p)),
-              bits_text(p->owner), log2_text(p->owner.corrected())};
+              bits_text(p->owner), log2_text(p->owner.corrected().value)};
     };
-    std::vector<std::string> row = {s.attack->title, data_.runs[s.run].label,
+    std::vector<std::string> row = {s.attack->title, data_.pools[s.pool].label,
                                     percent_text(s.before)};
     for (std::string& cell : values(s.stands)) row.push_back(std::move(cell));
     row.push_back(s.stands ? s.stands->owner.verdict : "-");
@@ -68,25 +69,25 @@ std::string PageWriter::points_table(const AttackGroup& group) {
   if (forgers)
     t.head.insert(t.head.end(),
                   {"forger's passport", "forger's bits", "forger's log2 p", "forger's verdict"});
-  for (const auto& [run, attack] : group.items)
+  for (const auto& [pool, attack] : group.items)
     for (const size_t i : shown_rows(attack->points.size(), kMostRows)) {
       const PointRecord& p = attack->points[i];
       std::vector<std::string> row = {x_text(*attack, p),
-                                      data_.runs[run].label,
-                                      percent_text(p.owner.accuracy.released),
-                                      percent_text(p.owner.accuracy.passport),
-                                      bits_text(p.owner),
+                                      data_.pools[pool].label,
+                                      percent_text(p.owner.accuracy.released, true),
+                                      percent_text(p.owner.accuracy.passport, true),
+                                      bits_text(p.owner, true),
                                       log2_text(p.owner.corrected()),
                                       p.owner.verdict};
       if (triggers) {
-        row.push_back(percent_text(p.triggers ? p.triggers->released : std::nullopt));
-        row.push_back(percent_text(p.triggers ? p.triggers->passport : std::nullopt));
+        row.push_back(percent_text(p.triggers ? p.triggers->released : std::nullopt, true));
+        row.push_back(percent_text(p.triggers ? p.triggers->passport : std::nullopt, true));
       }
       if (forgers) {
         const auto cell = [&](const std::string& text) { row.push_back(p.forger ? text : "-"); };
         const ClaimRecord f = p.forger.value_or(ClaimRecord{});
-        cell(percent_text(f.accuracy.passport));
-        cell(bits_text(f));
+        cell(percent_text(f.accuracy.passport, true));
+        cell(bits_text(f, true));
         cell(log2_text(f.corrected()));
         cell(f.verdict);
       }
@@ -97,7 +98,7 @@ std::string PageWriter::points_table(const AttackGroup& group) {
 
 std::string PageWriter::sites_tables(const AttackGroup& group) {
   std::string out;
-  for (const auto& [run, attack] : group.items) {
+  for (const auto& [pool, attack] : group.items) {
     const std::vector<SiteBits>& sites = attack->points[0].owner.sites;
     if (sites.size() < 2) continue;
     std::vector<std::string> names, strengths;
@@ -113,7 +114,7 @@ std::string PageWriter::sites_tables(const AttackGroup& group) {
       }
     }
     out += table(cross_table(fmt::format("{}, {}: bits that match at each site (of how many).",
-                                         group.title, data_.runs[run].label),
+                                         group.title, data_.pools[pool].label),
                              names, strengths, cells));
   }
   return out;
@@ -121,7 +122,7 @@ std::string PageWriter::sites_tables(const AttackGroup& group) {
 
 std::string PageWriter::metrics_tables(const AttackGroup& group) {
   std::string out;
-  for (const auto& [run, attack] : group.items) {
+  for (const auto& [pool, attack] : group.items) {
     std::vector<std::string> names, strengths;
     const std::vector<size_t> rows = shown_rows(attack->points.size(), kMostRows);
     for (const size_t i : rows) {
@@ -134,12 +135,11 @@ std::string PageWriter::metrics_tables(const AttackGroup& group) {
     for (const std::string& name : names) {
       auto& line = cells.emplace_back();
       for (const size_t i : rows) {
-        const auto value = attack->points[i].metric(name);
-        line.push_back(value ? fmt::format("{:.5g}", *value) : "-");
+        line.push_back(number_text(attack->points[i].metric(name)));
       }
     }
     out += table(cross_table(
-        fmt::format("{}, {}: what else was measured.", group.title, data_.runs[run].label), names,
+        fmt::format("{}, {}: what else was measured.", group.title, data_.pools[pool].label), names,
         strengths, cells));
   }
   return out;
@@ -160,7 +160,7 @@ std::string PageWriter::forgers() {
   for (const AttackSummary& s : summaries(data_)) {
     if (s.forger == nullptr) continue;
     const ClaimRecord& f = *s.forger->forger;
-    t.rows.push_back({s.attack->title, data_.runs[s.run].label, place_text(*s.attack, *s.forger),
+    t.rows.push_back({s.attack->title, data_.pools[s.pool].label, place_text(*s.attack, *s.forger),
                       bits_text(f), log2_text(f.corrected()), f.bits_bound ? "yes" : "no",
                       percent_text(f.accuracy.passport),
                       percent_text(s.forger->owner.accuracy.passport), f.verdict});
