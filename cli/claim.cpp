@@ -57,6 +57,7 @@ Json claim_json(const verify::Claim& c) {
   const Spread matched = spread(c.null.matched);
   Json null = {
       {"passports", c.null.matched.size()},
+      {"seed", c.null.seed},
       {"matched", {{"mean", matched.mean}, {"stddev", matched.stddev}, {"most", matched.most}}}};
   if (!c.null.accuracy.empty()) {
     const Spread accuracy = spread(c.null.accuracy);
@@ -72,8 +73,10 @@ Json claim_json(const verify::Claim& c) {
           {"bits", {{"matched", c.matched}, {"total", c.total}}},
           {"log2_p", c.log2_p},
           {"tests", c.tests},
+          {"possible_sites", c.possible_sites},
           {"log2_tests", c.log2_tests},
           {"threshold_log2", verify::kLog2Threshold},
+          {"decidable", c.decidable},
           {"sites", sites},
           {"accuracy", accuracy_json(c.evaluation)},
           {"null", null}};
@@ -89,6 +92,8 @@ std::string claim_text(const verify::Claim& c) {
       c.log2_p, c.log2_tests, corrected,
       corrected <= verify::kLog2Threshold ? "beyond chance" : "within chance",
       verify::kLog2Threshold);
+  if (!c.decidable)
+    out += "            no number of matches could reach the limit: the passport has too few bits\n";
   out += fmt::format("signature   {}\n",
                      c.signature.text.empty() ? "(no text)" : quote(c.signature.text));
   out += fmt::format("bound       {}\n",

@@ -57,10 +57,12 @@ Claim claim_on(const Model& model, const Passport& passport, std::span<const flo
               .total = reading.total,
               .log2_p = log2_binomial_tail(reading.matched, reading.total),
               .tests = tests,
-              .log2_tests = std::log2(static_cast<double>(tests)) +
-                            static_cast<double>(model.possible_sites().size()),
+              .possible_sites = std::ssize(model.possible_sites()),
               .signature = passport.signature(),
               .sites = std::move(reading.sites)};
+  claim.log2_tests =
+      std::log2(static_cast<double>(tests)) + static_cast<double>(claim.possible_sites);
+  claim.decidable = claim.log2_tests - static_cast<double>(claim.total) <= kLog2Threshold;
   if (claim.log2_p + claim.log2_tests <= kLog2Threshold)
     claim.verdict = claim.bits_bound ? Verdict::kSupported : Verdict::kInconclusive;
   return claim;
@@ -78,6 +80,7 @@ Claim examine(Model& model, const Passport& passport, const ExamineOptions& o) {
     claim.owner_on_null_images = train::evaluate(model, &open, *o.data, sample);
     claim.null.images = claim.owner_on_null_images->images;
   }
+  claim.null.seed = o.seed;
   for (int64_t i = 0; i < o.null_passports; ++i) {
     const Passport random = Passport::random(
         model.sites(), null_seed(o.seed, static_cast<uint64_t>(i)), Signature::random());

@@ -31,6 +31,7 @@ struct SiteReport {
 /// Random passports, keys and bits drawn together, on the same network: what chance looks like
 /// here.
 struct NullReport {
+  uint64_t seed = 0;             ///< that the passports follow from
   std::vector<int64_t> matched;  ///< per passport
   std::vector<double> accuracy;  ///< of its passport branch, on `images` images; empty without data
   int64_t images = 0;
@@ -41,11 +42,15 @@ struct Claim {
   bool bits_bound = false;
   int64_t matched = 0;
   int64_t total = 0;
-  double log2_p = 0;      ///< of this claim alone
-  int64_t tests = 1;      ///< claims tried
+  double log2_p = 0;           ///< of this claim alone
+  int64_t tests = 1;           ///< claims tried
+  int64_t possible_sites = 0;  ///< S layers that can carry a passport
   double log2_tests = 0;  ///< that it is corrected for: the claims tried, times the 2^S choices of
-                          ///< sites among the S layers that can carry a passport
-  Signature signature;    ///< what the bits stand for
+                          ///< sites
+  /// So many bits can reach the threshold, if all of them match: false for passports of too few
+  /// channels, whose claims are never supported.
+  bool decidable = false;
+  Signature signature;  ///< what the bits stand for
   std::vector<SiteReport> sites;
   std::optional<train::Evaluation> evaluation;  ///< with data only; information, never evidence
   std::optional<train::Evaluation>

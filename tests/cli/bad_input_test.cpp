@@ -285,7 +285,6 @@ Cases BadFiles::passport_content() {
        "is a \"passnorm.passport/0\" file"},
       {"no scheme", without_metadata(good, "scheme"), "has no \"scheme\""},
       {"an unknown scheme", edited_metadata(good, "scheme", "pann"), "pann"},
-      {"another scheme", edited_metadata(good, "scheme", "deepipr-v1"), "does not fit this model"},
       {"an unknown source", edited_metadata(good, "source", "dice"), "unknown passport source"},
       {"an unknown signature", edited_metadata(good, "signature_kind", "seal"),
        "unknown signature kind"},

@@ -1,6 +1,7 @@
-// Networks that carry a passport's bits without having been trained.
+// Networks that are like trained ones in what claims are about, without having been trained.
 #pragma once
 
+#include "kernels/runtime/random.hpp"
 #include "models/model.hpp"
 
 namespace passnorm::test {
@@ -33,6 +34,20 @@ inline void carry(Model& model, const Passport& passport, int64_t wrong = 0) {
       if (right == (static_cast<int64_t>(at) >= wrong)) continue;
       for (size_t k = 0; k < window; ++k) w[c * window + k] *= -1;
     }
+    p.var.value.copy_from<float>(model.stream(), w);
+  }
+}
+
+/// Gives the kernels of a site a direction that they share, as trained ones have.
+inline void share_a_direction(Model& model) {
+  uint32_t k = 0;
+  for (const Site& site : model.sites()) {
+    const Parameter& p = *model.parameters().find(site.name + ".conv.weight");
+    std::vector<float> w = p.var.value.to_host(model.stream());
+    const size_t window = w.size() / static_cast<size_t>(site.channels());
+    const Random random(3, Purpose::kTest, ++k);
+    for (size_t i = 0; i < w.size(); ++i)
+      w[i] = 0.3f * w[i] + 0.05f * random.normal(i / window) * random.normal(100'000 + i % window);
     p.var.value.copy_from<float>(model.stream(), w);
   }
 }
