@@ -8,9 +8,9 @@
 #include "engine/io/file.hpp"
 #include "engine/io/text.hpp"
 #include "train/data/cross_domain.hpp"
+#include "train/data/decoys.hpp"
 #include "train/data/predictions.hpp"
 #include "train/data/trigger_binding.hpp"
-#include "train/data/trigger_pictures.hpp"
 #include "verify/black_box.hpp"
 
 namespace passnorm::cli {
@@ -24,7 +24,10 @@ struct Answers {
   std::optional<train::TriggerBinding> bound;  ///< what the manifest says
   int64_t classes = 0;                         ///< of the suspect
   std::vector<int32_t> triggers, decoys;
+  std::string decoy_kind;                       ///< "drawn pictures"; empty: there are none
+  std::optional<uint64_t> decoy_seed;           ///< that they follow from
   std::optional<train::Evaluation> evaluation;  ///< with --data
+  const char* noun = "images";                  ///< of what it was measured on
 };
 
 void check_options(const VerifyOptions& o) {
@@ -43,14 +46,21 @@ void check_options(const VerifyOptions& o) {
   else
     refuse({"--decoys", "--data", "--limit-test", "--passport"},
            "needs the model, not --predictions");
+  if (!o.predictions.empty() && train::parse_cross_domain(o.triggers))
+    fail(Fault::kUsage, "--predictions has the answers on the files of a folder; --triggers ",
+         quote(o.triggers), " is of a data set");
 }
 
 /// What trigger sets have to be like: the test set where there is one, else what the model takes.
+/// How many points a cloud has no model tells: then all that a trigger has.
 train::Dataset example_of(const models::LoadedModel& loaded, const train::Dataset* test) {
   const Shape in = loaded.model->input();
+  const bool clouds = loaded.model->architecture().of_points();
   train::Dataset like{.channels = in[2],
                       .h = in[0],
-                      .w = test ? test->w : in[1],
+                      .w = test     ? test->w
+                           : clouds ? 0
+                                    : in[1],
                       .classes = loaded.model->options().classes};
   if (test) like.class_names = test->class_names;
   train::normalise_as(like, loaded.normalisation);
@@ -68,7 +78,7 @@ Answers answers_of_model(const VerifyOptions& o) {
     fail(Fault::kUsage,
          "--triggers of a data set were those of classes that the network's data "
          "have not: name these with --data");
-  const train::Dataset like = example_of(opened.loaded, test ? &*test : nullptr);
+  train::Dataset like = example_of(opened.loaded, test ? &*test : nullptr);
   std::optional<OpenPassport> passport;
   if (opened.passport) passport = model.open(*opened.passport);
   const OpenPassport* open = passport ? &*passport : nullptr;
@@ -77,15 +87,18 @@ Answers answers_of_model(const VerifyOptions& o) {
   Answers a{.labels = set.labels,
             .bound = {},
             .classes = like.classes,
-            .triggers = verify::predict(model, open, set)};
+            .triggers = verify::predict(model, open, set),
+            .noun = set.noun()};
   if (!of_a_set) a.bound = train::read_triggers(o.triggers, like.classes).bound;
-  if (o.decoys > 0 && !of_a_set && !like.is_cloud()) {
-    const int64_t generated = a.bound ? a.bound->generated_side : 0;
-    const int64_t side = generated > 0 ? generated
-                                       : std::clamp(std::max(like.h, like.w),
-                                                    train::kMinTriggerSide, train::kMaxTriggerSide);
-    a.decoys =
-        verify::predict(model, open, train::decoy_triggers(o.examine.seed, o.decoys, side, like));
+  if (o.decoys > 0) {
+    like.w = set.w;
+    const train::Decoys decoys =
+        train::decoys_of(o.triggers, a.bound, like, o.decoys, o.examine.seed);
+    if (decoys.set.n > 0) {
+      a.decoys = verify::predict(model, open, decoys.set);
+      a.decoy_kind = decoys.kind;
+      a.decoy_seed = decoys.seed;
+    }
   }
   if (test) a.evaluation = train::evaluate(model, open, *test);
   return a;
@@ -106,7 +119,10 @@ Answers answers_of_tables(const VerifyOptions& o) {
     a.labels.push_back(t.label);
   }
   a.triggers = table(o.predictions, files);
-  if (!o.decoy_predictions.empty()) a.decoys = table(o.decoy_predictions, {});
+  if (!o.decoy_predictions.empty()) {
+    a.decoys = table(o.decoy_predictions, {});
+    a.decoy_kind = "answers of " + printable(o.decoy_predictions, 200);
+  }
   return a;
 }
 
@@ -138,6 +154,10 @@ Json json_of(const verify::BlackBoxClaim& c, const Answers& a, const Binding& b)
           {"decidable", c.decidable},
           {"prior", c.prior},
           {"answers", {{"triggers", c.answers}, {"decoys", c.decoys}}},
+          {"decoys",
+           {{"count", a.decoys.size()},
+            {"kind", a.decoys.empty() ? Json(nullptr) : Json(a.decoy_kind)},
+            {"seed", a.decoy_seed ? Json(*a.decoy_seed) : Json(nullptr)}}},
           {"accuracy", accuracy_json(a.evaluation)}};
 }
 
@@ -167,16 +187,19 @@ std::string text_of(const verify::BlackBoxClaim& c, const Answers& a, const Bind
       a.decoys.empty() ? "the other triggers"
                        : fmt::format("{} decoys and the other triggers", a.decoys.size()),
       most - c.prior.begin(), percent(*most));
+  if (!a.decoys.empty())
+    out += fmt::format("decoys      {} {}{}\n", a.decoys.size(), a.decoy_kind,
+                       a.decoy_seed ? fmt::format(", by seed {}", *a.decoy_seed) : "");
   out += fmt::format("signature   {}\n", b.signature.empty() ? "(no text)" : quote(b.signature));
   out +=
       fmt::format("bound       {}\n",
                   c.bound_classes > 0
-                      ? "yes: the labels follow from all pictures, the owner's secret and the text"
+                      ? "yes: the labels follow from all triggers, the owner's secret and the text"
                       : "no: " + printable(b.why_not, 400));
   if (a.evaluation)
-    out += fmt::format("accuracy    public {}, passport {} on {} images\n",
+    out += fmt::format("accuracy    public {}, passport {} on {} {}\n",
                        percent(a.evaluation->public_accuracy),
-                       percent(a.evaluation->passport_accuracy), a.evaluation->images);
+                       percent(a.evaluation->passport_accuracy), a.evaluation->images, a.noun);
   return out;
 }
 

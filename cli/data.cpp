@@ -1,4 +1,4 @@
-// passnorm data: what networks are trained with beside a task's own images.
+// passnorm data: what networks are trained with beside a task's own images or clouds.
 #include <fmt/format.h>
 
 #include <cmath>
@@ -7,6 +7,7 @@
 #include "cli/app.hpp"
 #include "cli/options.hpp"
 #include "engine/io/text.hpp"
+#include "train/data/npy.hpp"
 #include "train/data/trigger_binding.hpp"
 #include "train/data/trigger_pictures.hpp"
 #include "verify/examine.hpp"
@@ -20,6 +21,7 @@ struct Triggers {
   std::optional<uint64_t> seed;
   PassphraseArgument passphrase;
   bool seal = false, json = false;
+  const CLI::App* call = nullptr;  ///< what was said on the command line
 
   void add_secret_to(CLI::App& command, OptionTable& options) {
     options.text("signature", signature, "the name that a claim with these triggers is for",
@@ -67,6 +69,7 @@ void print(const Triggers& o, const train::TriggerManifest& manifest) {
     if (const auto& b = manifest.bound) {
       json["classes"] = b->classes;
       json["generated_side"] = b->generated_side;
+      json["generated_points"] = b->generated_points;
       json["owner_file"] = o.owner_file;
       json["commitment"] = to_hex(b->commitment);
       json["log2_p_least"] = -bits;
@@ -74,24 +77,28 @@ void print(const Triggers& o, const train::TriggerManifest& manifest) {
     print_json(json);
     return;
   }
-  fmt::print("triggers    {}   {} pictures and manifest.json, to train with: --triggers {}\n",
-             o.folder, count, o.folder);
+  const bool clouds = manifest.images[0].file.ends_with(".npy");
+  const char* const noun = clouds ? "clouds" : "pictures";
+  fmt::print("triggers    {}   {} {} and manifest.json, to train with: --triggers {}\n", o.folder,
+             count, noun, o.folder);
   if (!manifest.bound) {
     fmt::print("labels      free: with them a claim is inconclusive at best\n");
     return;
   }
+  const bool drawn = manifest.bound->generated_side > 0 || manifest.bound->generated_points > 0;
   fmt::print("owner       {}   to keep: the secret that the labels{} follow from\n", o.owner_file,
-             manifest.bound->generated_side > 0 ? " and pictures" : "");
+             drawn ? fmt::format(" and {}", noun) : "");
   fmt::print("commitment  {}\n            may be published, with a date, before the network is\n",
              to_hex(manifest.bound->commitment));
-  fmt::print(
-      "chance      2^-{:.0f} that a network gives all of them their labels{}\n", bits,
-      -bits <= verify::kLog2Threshold
-          ? ""
-          : fmt::format("; a claim needs 2^{:.0f}: draw more pictures", verify::kLog2Threshold));
+  fmt::print("chance      2^-{:.0f} that a network gives all of them their labels{}\n", bits,
+             -bits <= verify::kLog2Threshold ? ""
+                                             : fmt::format("; a claim needs 2^{:.0f}: draw more {}",
+                                                           verify::kLog2Threshold, noun));
 }
 
 int run_triggers(Triggers o) {
+  if (o.call->count("--size") > 0 && o.generate.points > 0)
+    fail(Fault::kUsage, "--size is of pictures, --points of clouds: a set has either");
   if (o.owner_file.empty()) {
     while (o.folder.ends_with('/') && o.folder.size() > 1) o.folder.pop_back();
     o.owner_file = o.folder + ".owner";
@@ -118,22 +125,29 @@ int run_manifest(const Triggers& o) {
 }  // namespace
 
 void add_data(CLI::App& app, Action& action) {
-  CLI::App* command = app.add_subcommand("data", "Make trigger pictures, and lists of them");
+  CLI::App* command = app.add_subcommand("data", "Make triggers, and lists of them");
   command->require_subcommand(1);
+  command->footer(
+      "passnorm data COMMAND --help explains a command and shows examples.\n"
+      "Example: passnorm data triggers --out t --signature '(c) Alice 2026'");
 
   CLI::App* triggers = command->add_subcommand(
-      "triggers", "Draw a set of trigger pictures whose labels follow from a secret");
+      "triggers", "Draw trigger pictures, or clouds, whose labels follow from a secret");
   const auto t = std::make_shared<Triggers>();
+  t->call = triggers;
   OptionTable of_triggers(*triggers);
-  of_triggers.text("out", t->folder, "folder for manifest.json and pics/; may be shown", "DIR")
+  of_triggers.text("out", t->folder, "folder for manifest.json and the files; may be shown", "DIR")
       .required();
-  of_triggers.integer("count", t->generate.count, "pictures", 1,
+  of_triggers.integer("count", t->generate.count, "how many", 1,
                       static_cast<int64_t>(train::kMaxTriggers));
   of_triggers.integer("classes", t->generate.classes,
                       "of the network: labels are uniform among them", 2,
                       train::kMaxTriggerClasses);
-  of_triggers.integer("size", t->generate.side, "pixels a side: those of the network's input",
+  of_triggers.integer("size", t->generate.side,
+                      "of pictures, pixels a side: those of the network's input",
                       train::kMinTriggerSide, train::kMaxTriggerSide);
+  of_triggers.integer("points", t->generate.points,
+                      "clouds of so many points, for pointnet; 0 = pictures", 0, train::kMaxPoints);
   of_triggers.text("owner-file", t->owner_file, "for the secret [OUT.owner]", "FILE");
   t->add_secret_to(*triggers, of_triggers);
   of_triggers.call_flag("json", t->json, "one JSON document on stdout");
@@ -141,15 +155,19 @@ void add_data(CLI::App& app, Action& action) {
       "Examples:\n"
       "  passnorm data triggers --out t --signature '(c) Alice 2026'\n"
       "  passnorm train --scheme deepipr-v3 --triggers t --data cifar10:data --out runs/a\n"
-      "  passnorm verify runs/a --black-box --triggers t --owner-file t.owner");
+      "  passnorm verify runs/a --black-box --triggers t --owner-file t.owner\n"
+      "  # for ModelNet40:\n"
+      "  passnorm data triggers --out c --points 1024 --classes 40");
   triggers->callback([t, &action] { action = [t] { return run_triggers(*t); }; });
 
   CLI::App* manifest = command->add_subcommand(
       "manifest",
-      "List the pictures in DIR/pics, with the labels of labels-cifar.txt or bound ones");
+      "List the pictures in DIR/pics, or clouds in DIR/clouds, with the labels of labels-cifar.txt "
+      "or bound ones");
   const auto m = std::make_shared<Triggers>();
   manifest
-      ->add_option("folder", m->folder, "with pics/, and labels-cifar.txt unless labels are bound")
+      ->add_option("folder", m->folder,
+                   "with pics/ or clouds/, and labels-cifar.txt unless labels are bound")
       ->required()
       ->type_name("DIR");
   OptionTable of_manifest(*manifest);

@@ -14,11 +14,11 @@ struct VerifyOptions {
   bool json = false;
 
   bool black_box = false;
-  std::string triggers;           ///< folder
+  std::string triggers;           ///< folder, or a second data set
   std::string owner_file;         ///< of the triggers, or empty
   std::string predictions;        ///< a table in place of the model, or empty
   std::string decoy_predictions;  ///< beside it
-  int64_t decoys = 1000;          ///< pictures drawn for the model
+  int64_t decoys = 1000;          ///< how many are shown to the model
   int64_t classes = 0;            ///< of predictions; 0: those the labels are bound to
 
   const CLI::App* command = nullptr;

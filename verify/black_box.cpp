@@ -71,7 +71,7 @@ std::vector<int32_t> predict(Model& model, const OpenPassport* passport, const t
   if (!is_public && !passport)
     fail(Fault::kSecret, "this network has no public branch: give its passport");
   const Lanes lanes = Lanes::only(is_public ? Branch::kPublic : Branch::kPassport);
-  const train::DeviceDataset images(model.stream(), data);
+  const train::DeviceDataset examples(model.stream(), data);
   std::vector<int32_t> answers;
   for (int64_t first = 0; first < data.n; first += batch) {
     std::vector<int64_t> numbers(static_cast<size_t>(std::min(batch, data.n - first)));
@@ -82,8 +82,9 @@ std::vector<int32_t> predict(Model& model, const OpenPassport* passport, const t
               .passport = is_public ? nullptr : passport,
               .raw = {},
               .used = {}};
-    const std::vector<float> logits = model.forward(pass, {images.batch(numbers).x, lanes, nullptr})
-                                          .value.to_host(model.stream());
+    const std::vector<float> logits =
+        model.forward(pass, {examples.batch(numbers).x, lanes, nullptr})
+            .value.to_host(model.stream());
     const auto classes = static_cast<size_t>(model.options().classes);
     for (size_t i = 0; i < logits.size(); i += classes) {
       const auto row = std::span(logits).subspan(i, classes);

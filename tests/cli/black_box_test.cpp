@@ -26,14 +26,14 @@ Arguments black_box(const std::string& set, const Arguments& more) {
   return all;
 }
 
-/// Over in two seconds, and long enough to learn 40 triggers.
+/// Over in a second, and long enough to learn 40 triggers.
 Finished train(const std::string& out, const std::string& scheme, const Settings& more) {
   return passnorm(with("train",
                        {{"--model", "tiny"},
-                        {"--data", "synthetic:N=200"},
+                        {"--data", "synthetic:N=60"},
                         {"--scheme", scheme},
                         {"--signature", "(c) Alice"},
-                        {"--epochs", "10"},
+                        {"--epochs", "20"},
                         {"--batch", "20"},
                         {"--lr", "0.02"},
                         {"--nesterov", ""},
@@ -45,6 +45,12 @@ Finished train(const std::string& out, const std::string& scheme, const Settings
                         {"--seed", "1"},
                         {"--out", out}},
                        more));
+}
+
+/// Of a model, with fewer decoys.
+Finished ask(const std::string& set, Arguments more) {
+  more.insert(more.end(), {"--decoys", "10", "--threads", "2"});
+  return passnorm(black_box(set, more));
 }
 
 std::string text_at(const std::string& path) {
@@ -60,7 +66,7 @@ TEST(DataTriggers, DrawsThemAndKeepsTheSecretApart) {
   EXPECT_EQ(drawn.err, "note: the secret follows from --seed 7: repeatable, and guessable\n");
   const Json json = drawn.json();
   EXPECT_EQ(keys(json), (Keys{"triggers", "count", "bound", "classes", "generated_side",
-                              "owner_file", "commitment", "log2_p_least"}));
+                              "generated_points", "owner_file", "commitment", "log2_p_least"}));
   EXPECT_EQ(json["owner_file"], owner);
   EXPECT_EQ(json["count"], 40);
   EXPECT_EQ(folder.names(), (Keys{"a", "a.owner"}));
@@ -150,12 +156,13 @@ TEST(BlackBox, FromDrawingToVerdict) {
   ASSERT_EQ(train(clean, "pan", {{"--epochs", "2"}}).code, 0);
 
   const Finished claim =
-      passnorm(black_box(set, {run, "--owner-file", owner, "--data", "synthetic:N=200", "--json"}));
+      ask(set, {run, "--owner-file", owner, "--data", "synthetic:N=200", "--json"});
   EXPECT_EQ(claim.code, 0) << claim.out << claim.err;
   const Json json = claim.json();
-  EXPECT_EQ(keys(json), (Keys{"verdict", "bound", "why_not_bound", "signature", "triggers",
-                              "log2_p", "log2_p_labels", "log2_p_prior", "tests", "log2_tests",
-                              "threshold_log2", "decidable", "prior", "answers", "accuracy"}));
+  EXPECT_EQ(keys(json),
+            (Keys{"verdict", "bound", "why_not_bound", "signature", "triggers", "log2_p",
+                  "log2_p_labels", "log2_p_prior", "tests", "log2_tests", "threshold_log2",
+                  "decidable", "prior", "answers", "decoys", "accuracy"}));
   EXPECT_EQ(json["verdict"], "supported");
   EXPECT_EQ(json["bound"], true);
   EXPECT_TRUE(json["why_not_bound"].is_null());
@@ -172,28 +179,24 @@ TEST(BlackBox, FromDrawingToVerdict) {
   for (const char* part :
        {"verdict     supported\n", "of 40 have the answer that the list says\n",
         "for labels drawn among 10 classes, whatever the network answers", "beyond chance",
-        "1000 decoys and the other triggers", "signature   \"(c) Alice\"\n",
-        "bound       yes: the labels follow from all pictures, the owner's secret and the text\n"})
+        "1000 decoys and the other triggers", "decoys      1000 drawn pictures, by seed 1\n",
+        "signature   \"(c) Alice\"\n",
+        "bound       yes: the labels follow from all triggers, the owner's secret and the text\n"})
     EXPECT_CONTAINS(words.out, part);
 
   // Without the secret, with another one, and with the tests that it took.
-  const Finished shown = passnorm(black_box(set, {run}));
+  const Finished shown = ask(set, {run});
   EXPECT_EQ(shown.code, 9) << shown.out;
   EXPECT_CONTAINS(shown.out, "bound       no: the owner's file was not shown (--owner-file)\n");
-  const Finished wrong =
-      passnorm(black_box(set, {run, "--owner-file", folder.path("other.owner")}));
+  const Finished wrong = ask(set, {run, "--owner-file", folder.path("other.owner")});
   EXPECT_EQ(wrong.code, 9) << wrong.out;
   EXPECT_CONTAINS(wrong.out, "no: the owner's file is that of another set\n");
-  EXPECT_EQ(
-      passnorm(black_box(set, {run, "--owner-file", owner, "--tests", "1099511627776", "--json"}))
-          .json()["log2_tests"],
-      40);
+  EXPECT_EQ(ask(set, {run, "--owner-file", owner, "--tests", "1099511627776", "--json"})
+                .json()["log2_tests"],
+            40);
   // Networks and sets that have nothing to do with each other.
-  EXPECT_EQ(passnorm(black_box(set, {clean, "--owner-file", owner})).code, 1);
-  EXPECT_EQ(
-      passnorm(black_box(folder.path("other"), {run, "--owner-file", folder.path("other.owner")}))
-          .code,
-      1);
+  EXPECT_EQ(ask(set, {clean, "--owner-file", owner}).code, 1);
+  EXPECT_EQ(ask(folder.path("other"), {run, "--owner-file", folder.path("other.owner")}).code, 1);
 
   // Asked by others: the same claim from a table.
   const std::string table = folder.write("answers.csv", answers(run, set)),
@@ -251,6 +254,8 @@ TEST_F(BadTriggers, AreRefused) {
       {"nothing to ask", black_box(set, {}), 2, "needs either a model or --predictions FILE"},
       {"both", black_box(set, {model, "--predictions", "x"}), 2, "either a model or --predictions"},
       {"null", black_box(set, {model, "--null", "3"}), 2, "--null is of passports"},
+      {"a table for a data set", black_box("synthetic#5", {"--predictions", "x"}), 2,
+       "--triggers \"synthetic#5\" is of a data set"},
       {"classes of a model", black_box(set, {model, "--classes", "3"}), 2, "--classes goes with"},
       {"data of a table", black_box(set, {"--predictions", "x", "--data", "synthetic"}), 2,
        "--data needs the model"},
@@ -291,8 +296,8 @@ TEST_F(BadTriggers, AreRefused) {
       {"a row short", asked("file,label\npics/0.png\n"), 3, ":2: 1 fields; the first line has 2"},
       {"an open quote", asked("file,label\n\"pics/0.png,1\n"), 3, "never closed"},
       {"missing files", asked("file,label\npics/0.png,1\n"), 3,
-       "no answer for 2 of 3 pictures, the first of them \"pics/1.png\""},
-      {"an unknown file", asked(good + "pics/3.png,1\n"), 3, "is no picture of the set"},
+       "no answer for 2 of 3 files, the first of them \"pics/1.png\""},
+      {"an unknown file", asked(good + "pics/3.png,1\n"), 3, "is no file of the set"},
       {"a file twice", asked(good + "pics/0.png,1\n"), 3, "stands twice"},
       {"a label that is no number", asked("file,label\npics/0.png,cat\n"), 3, "label \"cat\""},
       {"a probability", asked("file,label\npics/0.png,0.5\n"), 3, "label \"0.5\""},

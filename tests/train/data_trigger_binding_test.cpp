@@ -104,6 +104,9 @@ TEST(TriggerPictures, FollowTheKey) {
   EXPECT_EQ(draw_trigger(key, 0, 32), picture);
   EXPECT_NE(draw_trigger(key, 1, 32), picture);
   EXPECT_NE(draw_trigger(Secret32(hash256("passnorm test secret", {uint64_t{2}})), 0, 32), picture);
+  // Computed from trigger_noise.hpp by Python, with its hashlib.
+  EXPECT_EQ(to_hex(sha256(std::as_bytes(std::span(picture.rgb)))),
+            "0c48ffed8714bf1a4eeb1f78db775f3c704f02fa165e63a67d3091630b203148");
 
   // The formula in floating point, at the lattice's points and between them.
   const auto words = keyed_stream_u32(key, "passnorm trigger picture v1", "0", 3 * (9 + 25 + 81));
@@ -241,7 +244,7 @@ TEST(Bound, OnlyWhatFollowsFromTheSecret) {
   write_file_atomic(set + "/pics/0002.png", theirs);
   EXPECT_CONTAINS(with([&](TriggerManifest& m) {
                     m.images[2].sha256 = sha256(theirs);
-                    bind_labels(m, owner(), 10, 16);
+                    bind_labels(m, owner(), 10, {.side = 16});
                   }),
                   "the picture \"pics/0002.png\" does not follow from the secret");
   // The same pictures in a set that claims no more than its labels.
@@ -276,7 +279,7 @@ TEST(Bound, PicturesOfOthers) {
   EXPECT_CONTAINS(refusal(Fault::kUsage, [&] { read_triggers(set, 0); }), "--classes is needed");
   std::filesystem::create_directories(folder.path("empty/pics"));
   EXPECT_CONTAINS(refusal(Fault::kInput, [&] { bind_triggers(folder.path("empty"), owner(), 10); }),
-                  "empty/pics: 0 pictures; expected 1 to 100000");
+                  "empty: 0 files in pics/, or clouds/ where there is none; expected 1 to 100000");
 }
 
 TEST(TriggerOwner, SavedAndLoaded) {

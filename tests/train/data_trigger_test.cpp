@@ -110,6 +110,9 @@ TEST(TriggerManifest, WhatIsWrittenIsRead) {
     EXPECT_EQ(parse_trigger_manifest("m", manifest_text(triggers), 10), triggers);
     EXPECT_EQ(parse_trigger_manifest("m", manifest_text(triggers), 0), triggers);
   }
+  triggers.bound =
+      TriggerBinding{.classes = 4, .generated_points = 1024, .commitment = sha256(bytes_of("c"))};
+  EXPECT_EQ(parse_trigger_manifest("m", manifest_text(triggers), 10), triggers);
 }
 
 TEST(TriggerManifest, RefusesInOneLine) {
@@ -126,7 +129,7 @@ TEST(TriggerManifest, RefusesInOneLine) {
        R"(m.json: is a "passnorm.triggers/2" file; a "passnorm.triggers/1" file was expected)"},
       {R"({"format": 1, "images": []})", "m.json: \"format\" must be a string, not number"},
       {R"({"format": "passnorm.triggers/1", "images": {}})", "\"images\" must be a list of 1 to"},
-      {manifest(""), "\"images\" must be a list of 1 to 100000 pictures"},
+      {manifest(""), "\"images\" must be a list of 1 to 100000 files"},
       {manifest("").insert(1, "\"x\": 1, "), "m.json: unknown key \"x\""},
       {manifest("3"), "m.json: image 0: expected an object, found number"},
       {manifest(good + ", {}"), "m.json: image 1: the key \"file\" is missing"},
@@ -182,6 +185,10 @@ TEST(TriggerManifest, RefusesInOneLine) {
       {binding("10", "null"), "\"generated_side\" must be a whole number from 0 to 1024"},
       {binding("10", "0").insert(1, "\"class\": 1, "),
        "\"bound\": unknown key \"class\"; did you mean classes?"},
+      {binding("10", "8").insert(1, "\"generated_points\": 16, "),
+       "\"generated_side\" must be 0 beside \"generated_points\""},
+      {binding("10", "0").insert(1, "\"generated_points\": 0, "),
+       "\"generated_points\" must be a whole number from 1 to 1048576"},
       {R"({"classes": 10, "generated_side": 0, "commitment": "aa"})",
        "\"commitment\": expected 64 hexadecimal digits"},
   };
@@ -201,7 +208,7 @@ TEST(TriggerManifest, RefusesInOneLine) {
   for (int i = 0; i <= 100'000; ++i) many += i == 0 ? "{}" : ",{}";
   EXPECT_CONTAINS(
       refusal(Fault::kInput, [&] { parse_trigger_manifest("m.json", manifest(many), 10); }),
-      "\"images\" must be a list of 1 to 100000 pictures");
+      "\"images\" must be a list of 1 to 100000 files");
   for (const auto& c : cases)
     EXPECT_CONTAINS(refusal(Fault::kInput, [&] { parse_trigger_manifest("m.json", c.text, 10); }),
                     c.reason);
@@ -241,7 +248,7 @@ TEST(TriggerSet, RefusesPicturesThatAreNotThoseOfTheManifest) {
   refused(entry("linked/x.png", "1", hash), "x.png: is a link to a file outside the folder");
   refused(entry("beside.png", "1", hash), "beside.png: is a link to a file outside the folder");
   refused(entry("a.png", "1", hash) + "," + entry("again.png", "1", hash),
-          "again.png: is a link to another picture of the trigger set");
+          "again.png: is a link to another file of the trigger set");
   refused(entry("loop.png", "1", hash), "loop.png: cannot read: Too many levels");
   refused(entry("folder", "1", hash), "folder: is not a regular file");
   refused(entry("pipe", "1", hash), "pipe: is not a regular file");  // and does not wait for it
@@ -271,12 +278,12 @@ TEST(TriggerSet, RefusesABrokenPlainForm) {
                   "no trigger set");
   refused("1\n", "pics: cannot list: No such file");
   std::filesystem::create_directories(folder.path("pics"));
-  refused("", "labels-cifar.txt: 0 labels for the 0 pictures in pics/; expected one each, and at");
+  refused("", "labels-cifar.txt: 0 labels for the 0 files in pics/; expected one each, and at");
   folder.write("pics/1.png", picture(1));
   folder.write("pics/2.png", picture(2));
-  refused("", "labels-cifar.txt: 0 labels for the 2 pictures in pics/");
-  refused("1\n", "1 labels for the 2 pictures");
-  refused("1\n2\n3\n", "3 labels for the 2 pictures");
+  refused("", "labels-cifar.txt: 0 labels for the 2 files in pics/");
+  refused("1\n", "1 labels for the 2 files");
+  refused("1\n2\n3\n", "3 labels for the 2 files");
   refused("1\n\n2\n", "labels-cifar.txt:2: label \"\", expected a whole number from 0 to 9");
   refused("1\n10\n", "labels-cifar.txt:2: label \"10\"");
   refused("-1\n1\n", "labels-cifar.txt:1: label \"-1\"");

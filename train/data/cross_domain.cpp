@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <charconv>
+#include <span>
 #include <utility>
+#include <vector>
 
 #include "engine/io/text.hpp"
 #include "kernels/runtime/check.hpp"
@@ -18,6 +20,38 @@ template <class T>
 bool parse(std::string_view text, T& to) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), to);
   return error == std::errc() && end == text.data() + text.size();
+}
+
+/// Numbers of the examples whose class is none of `like`'s, in their order.
+std::vector<int64_t> foreign(const Dataset& other, const Dataset& like) {
+  if (other.is_cloud() != like.is_cloud() || other.w != like.w || other.h != like.h ||
+      other.channels != like.channels)
+    fail(Fault::kUsage, "triggers from another data set are ", other.form(), ", the data ",
+         like.form());
+  std::vector<int64_t> numbers;
+  for (int64_t i = 0; i < other.n; ++i) {
+    const auto label = static_cast<size_t>(other.labels[static_cast<size_t>(i)]);
+    if (other.class_names.empty() ||
+        std::ranges::find(like.class_names, other.class_names[label]) == like.class_names.end())
+      numbers.push_back(i);
+  }
+  return numbers;
+}
+
+/// These examples for networks that take `like`; their labels stay.
+Dataset select_for(const Dataset& like, const Dataset& other, std::span<const int64_t> numbers) {
+  Dataset set = other.select(numbers);
+  set.classes = like.classes;
+  set.class_names = like.class_names;
+  set.mean = like.mean;
+  set.stddev = like.stddev;
+  return set;
+}
+
+Dataset load_second(const CrossDomainSpec& spec, const Dataset& like) {
+  DataSpec data = spec.data;
+  if (like.is_cloud() && data.points == 0) data.points = like.w;
+  return load(data, Split::kTest);
 }
 
 }  // namespace
@@ -43,22 +77,12 @@ std::optional<CrossDomainSpec> parse_cross_domain(std::string_view text) {
 
 Dataset cross_domain_triggers(const Dataset& other, const Dataset& like, int64_t count,
                               uint64_t seed) {
-  if (other.is_cloud() != like.is_cloud() || other.w != like.w || other.h != like.h ||
-      other.channels != like.channels)
-    fail(Fault::kUsage, "triggers from another data set are ", other.form(), ", the data ",
-         like.form());
   if (like.classes < 2) fail(Fault::kUsage, "triggers need data of two classes at least");
-  std::vector<int64_t> chosen;
-  for (int64_t i = 0; i < other.n && std::ssize(chosen) < count; ++i) {
-    const auto label = static_cast<size_t>(other.labels[static_cast<size_t>(i)]);
-    if (other.class_names.empty() ||
-        std::ranges::find(like.class_names, other.class_names[label]) == like.class_names.end())
-      chosen.push_back(i);
-  }
-  if (std::ssize(chosen) < count)
-    fail(Fault::kUsage, "the second data set has ", chosen.size(), " ", other.noun(),
+  const std::vector<int64_t> numbers = foreign(other, like);
+  if (std::ssize(numbers) < count)
+    fail(Fault::kUsage, "the second data set has ", numbers.size(), " ", other.noun(),
          " of classes that the first has not, ", count, " triggers are wanted");
-  Dataset set = other.select(chosen);
+  Dataset set = select_for(like, other, std::span(numbers).first(static_cast<size_t>(count)));
   const Random random(seed, Purpose::kSynthetic, kLabelStream);
   for (size_t i = 0; i < set.labels.size(); ++i) {
     int32_t& label = set.labels[i];
@@ -67,17 +91,21 @@ Dataset cross_domain_triggers(const Dataset& other, const Dataset& like, int64_t
         static_cast<int32_t>(random.below(i, static_cast<uint32_t>(like.classes - (own ? 1 : 0))));
     label = drawn + (own && drawn >= label ? 1 : 0);
   }
-  set.classes = like.classes;
-  set.class_names = like.class_names;
-  set.mean = like.mean;
-  set.stddev = like.stddev;
   return set;
 }
 
 Dataset load_cross_domain(const CrossDomainSpec& spec, const Dataset& like) {
-  DataSpec data = spec.data;
-  if (like.is_cloud() && data.points == 0) data.points = like.w;
-  return cross_domain_triggers(load(data, Split::kTest), like, spec.count, spec.seed);
+  return cross_domain_triggers(load_second(spec, like), like, spec.count, spec.seed);
+}
+
+Dataset load_cross_domain_rest(const CrossDomainSpec& spec, const Dataset& like, int64_t most) {
+  const Dataset other = load_second(spec, like);
+  const std::vector<int64_t> numbers = foreign(other, like);
+  const size_t first = std::min(static_cast<size_t>(spec.count), numbers.size());
+  const size_t count = std::min(static_cast<size_t>(most), numbers.size() - first);
+  Dataset set = select_for(like, other, std::span(numbers).subspan(first, count));
+  std::ranges::fill(set.labels, 0);  // of other classes
+  return set;
 }
 
 }  // namespace passnorm::train

@@ -32,4 +32,8 @@ Dataset cross_domain_triggers(const Dataset& other, const Dataset& like, int64_t
 /// does not say how many.
 Dataset load_cross_domain(const CrossDomainSpec& spec, const Dataset& like);
 
+/// Of that split the examples behind the triggers, at most `most` and perhaps none: of such classes
+/// too, and no triggers. Labels 0. Errors as load_cross_domain, but not for too few.
+Dataset load_cross_domain_rest(const CrossDomainSpec& spec, const Dataset& like, int64_t most);
+
 }  // namespace passnorm::train

@@ -53,7 +53,7 @@ std::vector<int32_t> parse_predictions(std::string_view name, std::string_view t
     const auto known = place.find(file);
     if (!files.empty() && known == place.end())
       fail(Fault::kInput, name, ":", record.line, ": ", quote(file),
-           " is no picture of the set, which names them as ", quote(files[0]));
+           " is no file of the set, which names them as ", quote(files[0]));
     if (!seen.insert(file).second)
       fail(Fault::kInput, name, ":", record.line, ": ", quote(file), " stands twice");
     const auto label = label_of(record.fields[label_column], classes);
@@ -66,7 +66,7 @@ std::vector<int32_t> parse_predictions(std::string_view name, std::string_view t
   if (missing > 0) {
     const auto first = std::ranges::find(labels, kNone) - labels.begin();
     fail(Fault::kInput, name, ": no answer for ", missing, " of ", files.size(),
-         " pictures, the first of them ", quote(files[static_cast<size_t>(first)]));
+         " files, the first of them ", quote(files[static_cast<size_t>(first)]));
   }
   return labels;
 }

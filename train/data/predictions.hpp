@@ -1,6 +1,7 @@
-// What a network answered on pictures that somebody else showed it: a table for those who may ask a
-// network, but do not have it. CSV (engine/io/csv.hpp) with a header that names the columns
-//   file    the picture, as the manifest of its set names it (pics/007.png)
+// What a network answered on pictures or clouds that somebody else showed it: a table for those who
+// may ask a network, but do not have it. CSV (engine/io/csv.hpp) with a header that names the
+// columns
+//   file    the picture or cloud, as the manifest of its set names it (pics/007.png)
 //   label   the class that the network answered, a whole number from 0
 // in any order; other columns are not looked at.
 #pragma once
@@ -13,7 +14,7 @@
 
 namespace passnorm::train {
 
-/// The answers on `files`, in their order; with no files those on every picture of the table, in
+/// The answers on `files`, in their order; with no files those on every file of the table, in
 /// its order. Error(kInput), one line that starts with `name`: what parse_csv refuses, a column
 /// that is missing or stands twice, a file that is not one of `files`, that stands twice or is
 /// missing, a label that is no whole number in [0, classes).

@@ -8,6 +8,8 @@
 #include "engine/io/text.hpp"
 #include "kernels/runtime/check.hpp"
 #include "train/data/image_file.hpp"
+#include "train/data/npy.hpp"
+#include "train/data/trigger_clouds.hpp"
 #include "train/data/trigger_pictures.hpp"
 
 namespace passnorm::train {
@@ -41,14 +43,35 @@ std::vector<int32_t> derived_labels(const TriggerOwner& owner, const TriggerMani
   return labels;
 }
 
-Secret32 picture_key(const TriggerOwner& owner, int64_t classes, int64_t count, int64_t side) {
-  return Hasher(owner.secret, "passnorm trigger picture key v1")
-      .add(owner.signature)
-      .add(u64(classes))
-      .add(u64(count))
-      .add(u64(side))
-      .finish_secret();
-}
+/// Pictures or clouds, by what `generated` says.
+class Drawing {
+ public:
+  Drawing(const TriggerOwner& owner, int64_t classes, int64_t count, const Generated& generated)
+      : generated_(generated),
+        key_(Hasher(owner.secret, of_clouds() ? "passnorm trigger cloud key v1"
+                                              : "passnorm trigger picture key v1")
+                 .add(owner.signature)
+                 .add(u64(classes))
+                 .add(u64(count))
+                 .add(u64(of_clouds() ? generated.points : generated.side))
+                 .finish_secret()) {}
+
+  bool of_clouds() const { return generated_.points > 0; }
+  std::vector<std::byte> file(int64_t index) const {
+    if (of_clouds()) return encode_npy_cloud(draw_trigger_cloud(key_, index, generated_.points));
+    return encode_png(draw_trigger(key_, index, generated_.side));
+  }
+  /// Whether this is the file of `index`, however its pixels or numbers are written.
+  bool is(int64_t index, const std::string& name, std::span<const std::byte> bytes) const {
+    if (of_clouds())
+      return decode_npy_cloud(name, bytes, 0) == draw_trigger_cloud(key_, index, generated_.points);
+    return decode_image(name, bytes) == draw_trigger(key_, index, generated_.side);
+  }
+
+ private:
+  Generated generated_;
+  Secret32 key_;
+};
 
 }  // namespace
 
@@ -101,35 +124,41 @@ TriggerOwner TriggerOwner::parse(const std::string& name, SecretBytes bytes) {
 }
 
 void bind_labels(TriggerManifest& manifest, const TriggerOwner& owner, int64_t classes,
-                 int64_t generated_side) {
+                 const Generated& generated) {
+  PASSNORM_CHECK(generated.side == 0 || generated.points == 0, "pictures and clouds");
   PASSNORM_CHECK(classes >= 2 && classes <= kMaxTriggerClasses, classes, " classes");
   const std::vector<int32_t> labels = derived_labels(owner, manifest, classes);
   for (size_t j = 0; j < labels.size(); ++j) manifest.images[j].label = labels[j];
-  manifest.bound = TriggerBinding{
-      .classes = classes, .generated_side = generated_side, .commitment = commitment(owner)};
+  manifest.bound = TriggerBinding{.classes = classes,
+                                  .generated_side = generated.side,
+                                  .generated_points = generated.points,
+                                  .commitment = commitment(owner)};
 }
 
 TriggerManifest generate_triggers(const std::string& folder, const TriggerOwner& owner,
                                   const GenerateOptions& o) {
   PASSNORM_CHECK(o.count > 0 && o.count <= static_cast<int64_t>(kMaxTriggers), o.count,
                  " triggers");
+  const Generated generated{.side = o.points > 0 ? 0 : o.side, .points = o.points};
+  const Drawing drawing(owner, o.classes, o.count, generated);
+  const std::string place = drawing.of_clouds() ? "clouds" : "pics",
+                    extension = drawing.of_clouds() ? ".npy" : ".png";
   std::error_code error;
-  const fs::path pictures = fs::path(folder) / "pics";
   if (fs::exists(folder, error) && !fs::is_empty(folder, error))
     fail(Fault::kInput, folder, ": is not empty; triggers need a folder of their own");
-  fs::create_directories(pictures, error);
-  if (error) fail(Fault::kInput, pictures.string(), ": cannot create: ", error.message());
-  const Secret32 key = picture_key(owner, o.classes, o.count, o.side);
+  fs::create_directories(fs::path(folder) / place, error);
+  if (error) fail(Fault::kInput, folder, "/", place, ": cannot create: ", error.message());
   TriggerManifest manifest;
   for (int64_t i = 0; i < o.count; ++i) {
     const std::string number = std::to_string(i);
-    const std::string file =
-        "pics/" + std::string(number.size() < 4 ? 4 - number.size() : 0, '0') + number + ".png";
-    const std::vector<std::byte> bytes = encode_png(draw_trigger(key, i, o.side));
+    const std::string file = place + '/' +
+                             std::string(number.size() < 4 ? 4 - number.size() : 0, '0') + number +
+                             extension;
+    const std::vector<std::byte> bytes = drawing.file(i);
     write_file_atomic((fs::path(folder) / file).string(), bytes);
     manifest.images.push_back({file, 0, sha256(bytes)});
   }
-  bind_labels(manifest, owner, o.classes, o.side);
+  bind_labels(manifest, owner, o.classes, generated);
   write_manifest(folder, manifest);
   return manifest;
 }
@@ -142,8 +171,8 @@ TriggerManifest bind_triggers(const std::string& folder, const TriggerOwner& own
   TriggerManifest manifest;
   for (const std::string& file : list_pictures(folder)) manifest.images.push_back({file, 0, {}});
   if (manifest.images.empty() || manifest.images.size() > kMaxTriggers)
-    fail(Fault::kInput, folder, "/pics: ", manifest.images.size(), " pictures; expected 1 to ",
-         kMaxTriggers);
+    fail(Fault::kInput, folder, ": ", manifest.images.size(),
+         " files in pics/, or clouds/ where there is none; expected 1 to ", kMaxTriggers);
   hash_pictures(folder, manifest);
   bind_labels(manifest, owner, classes);
   write_manifest(folder, manifest);
@@ -159,16 +188,16 @@ std::string why_unbound(const std::string& folder, int64_t classes, const Trigge
   for (size_t j = 0; j < labels.size(); ++j)
     if (labels[j] != manifest.images[j].label)
       return "the label of " + quote(manifest.images[j].file) + " does not follow from the secret";
-  if (bound.generated_side == 0) return {};
-  const Secret32 key =
-      picture_key(owner, bound.classes, std::ssize(manifest.images), bound.generated_side);
+  if (bound.generated_side == 0 && bound.generated_points == 0) return {};
+  const Drawing drawing(owner, bound.classes, std::ssize(manifest.images),
+                        {.side = bound.generated_side, .points = bound.generated_points});
   std::string why;
   int64_t next = 0;
   read_triggers(folder, classes,
                 [&](const std::string& name, const Trigger& t, std::span<const std::byte> bytes) {
-                  const Picture drawn = draw_trigger(key, next++, bound.generated_side);
-                  if (why.empty() && decode_image(name, bytes) != drawn)
-                    why = "the picture " + quote(t.file) + " does not follow from the secret";
+                  if (const int64_t index = next++; why.empty() && !drawing.is(index, name, bytes))
+                    why = concat("the ", drawing.of_clouds() ? "cloud " : "picture ", quote(t.file),
+                                 " does not follow from the secret");
                 });
   return why;
 }

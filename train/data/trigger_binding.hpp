@@ -1,17 +1,19 @@
-// Triggers whose labels could not be chosen.
+// Triggers, pictures or clouds of points, whose labels could not be chosen.
 //
 // That a network gives pictures the labels of a list proves something only if the list could not be
 // written after seeing the network: anyone can collect pictures and write down what it answers, or
-// tune pictures until it answers as wanted. Bound labels follow from a secret, the name that the
-// claim is for, and all the pictures (engine/io/crypto.hpp has the notation):
+// tune them until it answers as wanted. Bound labels follow from a secret, the name that the
+// claim is for, and all the files (engine/io/crypto.hpp has the notation):
 //   digest     = hash256("passnorm trigger pictures v1", SHA-256 of file 1, .., of file n)
 //   label[j]   = LE64(first 8 bytes of keyed_hash256(secret, "passnorm trigger label v1",
 //                signature, K, n, digest, j)) mod K,   j = 0 .. n-1, K classes
 //   commitment = keyed_hash256(secret, "passnorm trigger commitment v1", signature)
-// Changing one picture, the name or the secret draws all labels anew, so to whoever made the list
+// Changing one file, the name or the secret draws all labels anew, so to whoever made the list
 // they were as random as to the network: each is y with probability 1/K (to within K 2^-64).
-// Generated pictures follow from the secret too: picture j of key (trigger_pictures.hpp)
+// Generated ones follow from the secret too: picture j (trigger_pictures.hpp) or cloud j
+// (trigger_clouds.hpp) of key
 //   keyed_hash256(secret, "passnorm trigger picture key v1", signature, K, n, side)
+//   keyed_hash256(secret, "passnorm trigger cloud key v1", signature, K, n, points)
 // The commitment may be published, with a date, and tells nothing of the secret. A thief can make
 // himself such a set and train it into a stolen network: only dates tell who was first.
 #pragma once
@@ -36,27 +38,34 @@ struct TriggerOwner {
   static TriggerOwner parse(const std::string& name, SecretBytes bytes);
 };
 
-/// Gives the pictures of the list, whose hashes are known, the labels and the commitment above.
+/// How files that follow from the secret were drawn: none (given ones), pictures or clouds.
+struct Generated {
+  int64_t side = 0;    ///< of pictures
+  int64_t points = 0;  ///< of clouds
+};
+
+/// Gives the files of the list, whose hashes are known, the labels and the commitment above.
 void bind_labels(TriggerManifest& manifest, const TriggerOwner& owner, int64_t classes,
-                 int64_t generated_side = 0);
+                 const Generated& generated = {});
 
 struct GenerateOptions {
   int64_t count = 100;
   int64_t classes = 10;
-  int64_t side = 32;  ///< pixels
+  int64_t side = 32;   ///< of pictures, in pixels
+  int64_t points = 0;  ///< of clouds; 0: pictures are drawn
 };
 
-/// Writes pics/0000.png, .. and manifest.json into `folder`, which must be empty or not exist
-/// (Error(kInput) otherwise): nothing in it tells the secret.
+/// Writes pics/0000.png, .. or clouds/0000.npy, .. and manifest.json into `folder`, which must be
+/// empty or not exist (Error(kInput) otherwise): nothing in it tells the secret.
 TriggerManifest generate_triggers(const std::string& folder, const TriggerOwner& owner,
                                   const GenerateOptions& options);
 
-/// Writes a manifest for the pictures in `folder`/pics with labels bound to `owner`. Error(kInput)
-/// when there is a manifest already.
+/// Writes a manifest for the files of `folder` (list_pictures) with labels bound to `owner`.
+/// Error(kInput) when there is a manifest already.
 TriggerManifest bind_triggers(const std::string& folder, const TriggerOwner& owner,
                               int64_t classes);
 
-/// Empty when labels and, where they are said to be generated, pictures of the set in `folder` are
+/// Empty when labels and, where they are said to be generated, files of the set in `folder` are
 /// those that follow from the owner's secret; otherwise why not, in a few words. classes as
 /// read_triggers, and its errors.
 std::string why_unbound(const std::string& folder, int64_t classes, const TriggerOwner& owner);

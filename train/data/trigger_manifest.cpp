@@ -7,6 +7,7 @@
 #include "engine/io/json.hpp"
 #include "engine/io/text.hpp"
 #include "kernels/runtime/check.hpp"
+#include "train/data/npy.hpp"
 #include "train/data/trigger_pictures.hpp"
 
 namespace passnorm::train {
@@ -70,14 +71,22 @@ std::string_view fault_of_path(std::string_view path) {
 }
 
 TriggerBinding binding_of(const std::string& where, const Json& json) {
-  static constexpr std::string_view kKeys[] = {"classes", "generated_side", "commitment"};
-  require_keys(where, json, kKeys);
+  static constexpr std::string_view kKeys[] = {"classes", "generated_side", "commitment",
+                                               "generated_points"};
+  require_keys(where, json, kKeys, 1);
   TriggerBinding bound{
       .classes = integer_at(where, json, "classes", 2, kMaxTriggerClasses),
       .generated_side = integer_at(where, json, "generated_side", 0, kMaxTriggerSide),
       .commitment = hash_at(where, json, "commitment")};
   if (bound.generated_side != 0 && bound.generated_side < kMinTriggerSide)
     fail(Fault::kInput, where, ": \"generated_side\" must be 0 or at least ", kMinTriggerSide);
+  if (json.contains("generated_points")) {
+    bound.generated_points = integer_at(where, json, "generated_points", 1, kMaxPoints);
+    if (bound.generated_side != 0)
+      fail(Fault::kInput, where,
+           ": \"generated_side\" must be 0 beside \"generated_points\": the set is of pictures or "
+           "of clouds");
+  }
   return bound;
 }
 
@@ -103,7 +112,7 @@ TriggerManifest parse_trigger_manifest(std::string_view name, std::string_view t
   }
   const Json& images = json["images"];
   if (!images.is_array() || images.empty() || images.size() > kMaxTriggers)
-    fail(Fault::kInput, where, ": \"images\" must be a list of 1 to ", kMaxTriggers, " pictures");
+    fail(Fault::kInput, where, ": \"images\" must be a list of 1 to ", kMaxTriggers, " files");
   std::set<std::string_view> files;
   for (const Json& image : images) {
     const std::string here = concat(where, ": image ", manifest.images.size());
@@ -123,10 +132,12 @@ TriggerManifest parse_trigger_manifest(std::string_view name, std::string_view t
 
 std::string manifest_text(const TriggerManifest& manifest) {
   Json json = {{"format", kFormat}};
-  if (const auto& b = manifest.bound)
+  if (const auto& b = manifest.bound) {
     json["bound"] = {{"classes", b->classes},
                      {"generated_side", b->generated_side},
                      {"commitment", to_hex(b->commitment)}};
+    if (b->generated_points > 0) json["bound"]["generated_points"] = b->generated_points;
+  }
   Json images = Json::array();
   for (const Trigger& t : manifest.images)
     images.push_back({{"file", t.file}, {"label", t.label}, {"sha256", to_hex(t.sha256)}});

@@ -1,9 +1,10 @@
-// manifest.json: the list of a trigger set's pictures.
+// manifest.json: the list of a trigger set's files, pictures or .npy clouds.
 //   {"format": "passnorm.triggers/1",
 //    "bound": {"classes": 10, "generated_side": 32, "commitment": "<64 digits>"},      optional
 //    "images": [{"file": "pics/1.jpg", "label": 6, "sha256": "<64 digits>"}, ..]}
 // Files lie in the folder of the list or below, hashes are those of the files' bytes. "bound" says
-// that the labels follow from the pictures and a secret: trigger_binding.hpp tells how.
+// that the labels follow from the files and a secret: trigger_binding.hpp tells how. Of clouds that
+// were drawn it has "generated_side": 0 and "generated_points".
 #pragma once
 
 #include <optional>
@@ -27,9 +28,10 @@ struct Trigger {
 
 /// What whoever made the set says of its labels.
 struct TriggerBinding {
-  int64_t classes = 0;         ///< labels are uniform in [0, classes)
-  int64_t generated_side = 0;  ///< of pictures that follow from the secret too; 0: they were given
-  Hash256 commitment{};        ///< to the secret
+  int64_t classes = 0;           ///< labels are uniform in [0, classes)
+  int64_t generated_side = 0;    ///< of pictures that follow from the secret too; 0: none do
+  int64_t generated_points = 0;  ///< of clouds that do; one of the two is 0
+  Hash256 commitment{};          ///< to the secret
   bool operator==(const TriggerBinding&) const = default;
 };
 

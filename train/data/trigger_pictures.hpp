@@ -1,13 +1,11 @@
 // Trigger pictures of our own: abstract, of no class, and drawn from a key, so that they are free
 // of anybody's rights and can be drawn again.
 //
-// Picture i of key k, side s. With the bytes b = the upper 8 bits of each word of
-// keyed_stream_u32(k, "passnorm trigger picture v1", decimal i) (engine/io/crypto.hpp), taken one
-// after another, colour plane c is a sum of smooth noise on three lattices,
-//   p_c(y, x) = clamp(128 + 2 ((4 n_2 + 2 n_4 + n_8) / 7 - 128), 0, 255),
-// n_g(y, x) the values b of a lattice of (g+1) x (g+1) points, g = 2, 4, 8 cells a side,
-// interpolated between the four corners of the pixel's cell with the weight u^2 (3 - 2u) of its
-// place u. All in integers, quotients rounded down: the same bytes on every machine.
+// Picture i of key k, side s, has in colour plane c the smooth noise of trigger_noise.hpp (B = 8)
+// with more contrast:
+//   p_c(y, x) = clamp(2 floor(noise_c(y, x) / 7) - 128, 0, 255)
+// The lattices' bytes are the upper 8 bits of the words of keyed_stream_u32(k, "passnorm trigger
+// picture v1", decimal i) (engine/io/crypto.hpp), taken one after another.
 #pragma once
 
 #include "engine/io/crypto.hpp"

@@ -22,10 +22,19 @@ namespace fs = std::filesystem;
 constexpr const char* kManifest = "manifest.json";
 constexpr const char* kLabels = "labels-cifar.txt";
 constexpr const char* kPictures = "pics";
+constexpr const char* kClouds = "clouds";
 constexpr uint64_t kMaxListBytes = uint64_t{16} << 20;
 constexpr uint64_t kMaxPictureBytes = uint64_t{64} << 20;
 
-/// A picture of the list, found and read.
+/// Where the files of a set without a list lie.
+const char* place_of_files(const fs::path& folder) {
+  std::error_code ignored;
+  const bool clouds =
+      !fs::exists(folder / kPictures, ignored) && fs::exists(folder / kClouds, ignored);
+  return clouds ? kClouds : kPictures;
+}
+
+/// A file of the list, found and read.
 std::vector<std::byte> read_picture(const fs::path& folder, const std::string& file,
                                     std::set<fs::path>& seen) {
   const std::string name = (folder / printable(file, 200)).string();
@@ -37,7 +46,7 @@ std::vector<std::byte> read_picture(const fs::path& folder, const std::string& f
     fail(Fault::kInput, name, ": is a link to a file outside the folder of the trigger set");
   if (!fs::is_regular_file(path, error)) fail(Fault::kInput, name, ": is not a regular file");
   if (!seen.insert(path).second)
-    fail(Fault::kInput, name, ": is a link to another picture of the trigger set");
+    fail(Fault::kInput, name, ": is a link to another file of the trigger set");
   return read_file(path.string(), kMaxPictureBytes);
 }
 
@@ -95,8 +104,8 @@ TriggerManifest plain_list(const std::string& folder, int64_t classes) {
       parse_labels(name, text_of(read_file(name, kMaxListBytes)), classes);
   const std::vector<std::string> files = list_pictures(folder);
   if (files.size() != labels.size() || files.empty())
-    fail(Fault::kInput, name, ": ", labels.size(), " labels for the ", files.size(),
-         " pictures in ", kPictures, "/; expected one each, and at least one");
+    fail(Fault::kInput, name, ": ", labels.size(), " labels for the ", files.size(), " files in ",
+         place_of_files(folder), "/; expected one each, and at least one");
   TriggerManifest list;
   for (size_t i = 0; i < files.size(); ++i) list.images.push_back({files[i], labels[i], {}});
   return list;
@@ -105,7 +114,8 @@ TriggerManifest plain_list(const std::string& folder, int64_t classes) {
 }  // namespace
 
 std::vector<std::string> list_pictures(const std::string& folder) {
-  const fs::path pictures = fs::path(folder) / kPictures;
+  const std::string place = place_of_files(folder);
+  const fs::path pictures = fs::path(folder) / place;
   std::vector<std::string> names;
   std::error_code error;
   for (fs::directory_iterator it(pictures, error), end; !error && it != end; it.increment(error))
@@ -113,7 +123,7 @@ std::vector<std::string> list_pictures(const std::string& folder) {
       names.push_back(std::move(name));
   if (error) fail(Fault::kInput, pictures.string(), ": cannot list: ", error.message());
   std::ranges::sort(names, natural_less);
-  for (std::string& name : names) name = std::string(kPictures) + '/' + name;
+  for (std::string& name : names) name = place + '/' + name;
   return names;
 }
 
@@ -176,10 +186,17 @@ Dataset trigger_set(const std::string& folder, const Dataset& like) {
   read_triggers(
       folder, like.classes,
       [&](const std::string& name, const Trigger& trigger, std::span<const std::byte> bytes) {
-        if (like.is_cloud())
-          std::ranges::copy(decode_npy_cloud(name, bytes, like.w), std::back_inserter(set.points));
-        else
+        if (like.is_cloud()) {
+          const std::vector<float> cloud = decode_npy_cloud(name, bytes, like.w);
+          const auto points = std::ssize(cloud) / 3;
+          if (set.w == 0) set.w = points;
+          if (points != set.w)
+            fail(Fault::kInput, name, ": has ", points, " points, a trigger before it ", set.w,
+                 "; give --data, whose clouds say how many the network takes");
+          std::ranges::copy(cloud, std::back_inserter(set.points));
+        } else {
           append_planes(center_crop(decode_image(name, bytes), {like.h, like.w}), set.images);
+        }
         set.labels.push_back(trigger.label);
       });
   set.n = std::ssize(set.labels);
