@@ -92,9 +92,10 @@ Json accuracy_json(const std::optional<train::Evaluation>& evaluation);
 /// 78.3% or -
 std::string percent(std::optional<double> fraction);
 
-/// The claim as the interface has it, and as a person reads it.
+/// The claim as the interface has it, and as a person reads it; noun: of what its accuracy was
+/// measured on (Dataset::noun).
 Json claim_json(const verify::Claim& claim);
-std::string claim_text(const verify::Claim& claim);
+std::string claim_text(const verify::Claim& claim, const char* noun);
 int exit_code(verify::Verdict verdict);
 
 }  // namespace passnorm::cli

@@ -82,7 +82,7 @@ Json claim_json(const verify::Claim& c) {
           {"null", null}};
 }
 
-std::string claim_text(const verify::Claim& c) {
+std::string claim_text(const verify::Claim& c, const char* noun) {
   std::string out = fmt::format("verdict     {}\n", verify::name_of(c.verdict));
   out += fmt::format("bits        {} of {} match\n", c.matched, c.total);
   const double corrected = c.log2_p + c.log2_tests;
@@ -102,9 +102,9 @@ std::string claim_text(const verify::Claim& c) {
   for (const verify::SiteReport& s : c.sites)
     out += fmt::format("  {:<28} {:>5} / {}\n", s.name, s.matched, s.total);
   if (c.evaluation)
-    out += fmt::format("accuracy    public {}, passport {} on {} images\n",
+    out += fmt::format("accuracy    public {}, passport {} on {} {}\n",
                        percent(c.evaluation->public_accuracy),
-                       percent(c.evaluation->passport_accuracy), c.evaluation->images);
+                       percent(c.evaluation->passport_accuracy), c.evaluation->images, noun);
   if (!c.null.matched.empty()) {
     const Spread matched = spread(c.null.matched);
     out += fmt::format(
@@ -115,10 +115,9 @@ std::string claim_text(const verify::Claim& c) {
   if (!c.null.accuracy.empty()) {
     const Spread accuracy = spread(c.null.accuracy);
     out += fmt::format(
-        "            their passport branch: mean {}, best {}; the owner's {} on the same {} "
-        "images\n",
+        "            their passport branch: mean {}, best {}; the owner's {} on the same {} {}\n",
         percent(accuracy.mean), percent(accuracy.most),
-        percent(c.owner_on_null_images->passport_accuracy), c.null.images);
+        percent(c.owner_on_null_images->passport_accuracy), c.null.images, noun);
     const std::vector<int> counts = histogram(c.null.accuracy);
     out +=
         "            accuracy   0-  10-  20-  30-  40-  50-  60-  70-  80-  90-100%\n            "

@@ -68,7 +68,7 @@ std::string metrics(const Json& json) {
     if (accuracy.is_number())
       out += fmt::format(", {} {:.2f}%", branch, 100 * accuracy.get<double>());
   }
-  return count(json["epochs"], "epoch") + (out.empty() ? "" : out + " of the test images");
+  return count(json["epochs"], "epoch") + (out.empty() ? "" : out + " on the test set");
 }
 
 /// One line without the path.

@@ -35,6 +35,10 @@ double share_done(const train::Progress& p, int64_t epochs) {
          static_cast<double>(epochs);
 }
 
+std::string speed(const train::Progress& p, const ProgressShape& shape) {
+  return fmt::format("{:.0f} {}/s", p.images_per_second, shape.noun);
+}
+
 }  // namespace
 
 std::string progress_bar(const train::Progress& p, const ProgressShape& shape, double seconds_left,
@@ -58,7 +62,7 @@ std::string progress_bar(const train::Progress& p, const ProgressShape& shape, d
                                  {fmt::format("{:.3f}", p.loss_passport), 6},
                                  {percent(p.accuracy_passport), 3},
                                  {fmt::format("bits {:.1f}%", 100 * p.bits), 2}});
-  fields.push_back({fmt::format("{:.0f} img/s", p.images_per_second), 7});
+  fields.push_back({speed(p, shape), 7});
   fields.push_back({clock(seconds_left) + " left", 1});
   for (int most = 8;; --most) {
     std::string line;
@@ -79,7 +83,7 @@ std::string ProgressLine::describe(const train::Progress& p) const {
   if (shape_.has_passport)
     out += fmt::format("  passport {:.3f} {:>6}  bits {:>6}", p.loss_passport,
                        percent(p.accuracy_passport), percent(p.bits));
-  return out + fmt::format("  {:.0f} img/s", p.images_per_second);
+  return out + "  " + speed(p, shape_);
 }
 
 void ProgressLine::clear() {

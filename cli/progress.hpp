@@ -11,6 +11,7 @@ namespace passnorm::cli {
 struct ProgressShape {
   int64_t epochs = 1;
   bool has_public = true, has_passport = true;
+  const char* noun = "images";  ///< Dataset::noun of what is trained on
 };
 
 /// One line of at most `columns` columns, without control characters: epoch, bar, loss and accuracy

@@ -139,8 +139,8 @@ TrainedRun run_training(TrainOptions o) {
     run.passport->save(passport_file, passphrase ? &*passphrase : nullptr);
   };
 
-  ProgressLine line(
-      {o.fit.epochs, model.has_branch(Branch::kPublic), model.has_branch(Branch::kPassport)});
+  ProgressLine line({o.fit.epochs, model.has_branch(Branch::kPublic),
+                     model.has_branch(Branch::kPassport), setup.data.noun()});
   if (!o.resume) directory.start(o.overwrite);
   if (!o.resume && has_passport && o.secret == "seed" && seed_given)
     line.note(fmt::format(

@@ -74,7 +74,7 @@ int run(const VerifyOptions& o) {
     json["examined"] = examined.json();
     print_json(json);
   } else {
-    fmt::print("{}", claim_text(claim));
+    fmt::print("{}", claim_text(claim, data.noun()));
   }
   return exit_code(claim.verdict);
 }
@@ -90,12 +90,12 @@ void add_verify(CLI::App& app, Action& action) {
   command->get_option("model")->required(false);
   OptionTable options(*command);
   options.text("data", o->data,
-               "test set for the branches' accuracy: cifar10:DIR | cifar100:DIR | synthetic",
-               "SPEC");
-  options.integer("limit-test", o->limit_test, "only the first N test images; 0 = all", 0, kMany);
+               fmt::format("test set for the branches' accuracy: {}", kDataForms).c_str(), "SPEC");
+  options.integer("limit-test", o->limit_test, "only the first N for tests; 0 = all", 0, kMany);
   options.integer("null", o->examine.null_passports, "random passports to compare with", 0,
                   1'000'000);
-  options.integer("null-images", o->examine.null_images, "test images for each of them", 1, kMany);
+  options.integer("null-images", o->examine.null_images, "images or clouds for each of them", 1,
+                  kMany);
   options.integer("tests", o->examine.tests,
                   "claims tried so far, this one included: corrects log2 p", 1, int64_t{1} << 40);
   options.integer("seed", o->examine.seed, "of the random passports and decoys", 0,
@@ -105,17 +105,19 @@ void add_verify(CLI::App& app, Action& action) {
   options.call_flag("black-box", o->black_box,
                     "the network is asked, not opened: its answers on triggers are examined");
   options.text("triggers", o->triggers,
-               "as train takes them: a folder, or a second data set and how many of it",
+               "as train takes them: a folder of pictures or .npy clouds, or a second data set and "
+               "how many of it",
                "DIR|SPEC#COUNT");
   options.text("owner-file", o->owner_file,
                "the triggers' secret: shows that labels could not be chosen", "FILE");
   options.text("predictions", o->predictions,
                "in place of the model: CSV with the columns file, label", "FILE");
   options.text("decoy-predictions", o->decoy_predictions,
-               "the same on pictures of the kind that are no triggers", "FILE");
+               "the same on things of their kind that are no triggers", "FILE");
   options.integer("classes", o->classes, "of --predictions; 0: those that labels are bound to", 0,
                   train::kMaxTriggerClasses);
-  options.integer("decoys", o->decoys, "such pictures drawn for a model; 0 = none", 0, 1'000'000);
+  options.integer("decoys", o->decoys, "how many such things are shown to a model; 0 = none", 0,
+                  1'000'000);
   o->machine.add_to(*command);
   command->footer(
       "Exit code: 0 supported, 9 inconclusive, 1 not supported.\n"

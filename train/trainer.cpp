@@ -109,7 +109,8 @@ class Run {
       const int64_t n = images_that_fit(model_, passport(), batches_.example(), o_,
                                         memory.peak_bytes() - memory.used_bytes()) -
                         triggers;
-      fail(Fault::kMemory, e.what(), n > 0 ? concat("; about ", n, " should fit") : "");
+      const char* const noun = batches_.example()[0] == 1 ? " clouds" : " images";
+      fail(Fault::kMemory, e.what(), n > 0 ? concat("; about ", n, noun, " should fit") : "");
     }
   }
 

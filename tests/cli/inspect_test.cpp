@@ -303,12 +303,12 @@ TEST(Inspect, Metrics) {
   EXPECT_EQ(described(lines).at("kind"), "metrics");
   EXPECT_EQ(described(lines).at("epochs"), 2);
   EXPECT_EQ(described(lines).at("last").at("epoch"), 2);
-  EXPECT_CONTAINS(in_words(lines), "2 epochs, public 62.50%, passport 25.00% of the test images");
+  EXPECT_CONTAINS(in_words(lines), "2 epochs, public 62.50%, passport 25.00% on the test set");
   const std::string csv =
       folder.write("metrics.csv", "epoch,lr,test_public,test_passport\n1,0.1,0.5,\n2,0.1,0.625,\n");
   EXPECT_EQ(described(csv).at("epochs"), 2);
   EXPECT_EQ(described(csv).at("last"), Json({{"epoch", 2}, {"lr", 0.1}, {"test_public", 0.625}}));
-  EXPECT_CONTAINS(in_words(csv), "2 epochs, public 62.50% of the test images");
+  EXPECT_CONTAINS(in_words(csv), "2 epochs, public 62.50% on the test set");
   EXPECT_EQ(described(folder.write("metrics.csv", "epoch,lr,\n")).at("epochs"), 0);
   for (const char* damaged : {"{\"epoch\":1}\n{\"epo", "{\"other\":1}\n", "{}", "{\n}\n"})
     EXPECT_TRUE(fails_with(3, passnorm({"inspect", folder.write("metrics.jsonl", damaged)})))

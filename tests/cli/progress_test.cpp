@@ -25,7 +25,7 @@ TEST(Progress, ABarFitsAndKeepsWhatMattersMost) {
   const cli::ProgressShape shape{.epochs = 23};
   EXPECT_EQ(cli::progress_bar(kProgress, shape, 3725, 200),
             "epoch 12/23 [########........] 50% public 1.234 50.00% passport 0.500 75.00% bits "
-            "93.8% 4321 img/s 1:02:05 left");
+            "93.8% 4321 images/s 1:02:05 left");
   size_t longest = 0;
   for (int columns = 200; columns >= 10; --columns) {
     const std::string bar = cli::progress_bar(kProgress, shape, 3725, columns);
@@ -48,7 +48,11 @@ TEST(Progress, ABarFitsAndKeepsWhatMattersMost) {
 TEST(Progress, OnlyBranchesThatExist) {
   const std::string plain =
       cli::progress_bar(kProgress, {.epochs = 23, .has_passport = false}, 5, 200);
-  EXPECT_EQ(plain, "epoch 12/23 [########........] 50% public 1.234 50.00% 4321 img/s 0:05 left");
+  EXPECT_EQ(plain,
+            "epoch 12/23 [########........] 50% public 1.234 50.00% 4321 images/s 0:05 left");
+  const std::string of_clouds =
+      cli::progress_bar(kProgress, {.epochs = 23, .has_passport = false, .noun = "clouds"}, 5, 200);
+  EXPECT_TRUE(of_clouds.ends_with(" 50.00% 4321 clouds/s 0:05 left")) << of_clouds;
   const std::string shipped =
       cli::progress_bar(kProgress, {.epochs = 23, .has_public = false}, 5, 200);
   EXPECT_EQ(shipped.find("public"), std::string::npos);

@@ -21,7 +21,7 @@ constexpr AttackSetting kSettings[] = {
      "random: uniform | image, shuffle: what the stolen network computes of test pictures"},
     {"pictures", "20", "that a shuffle key is made of"},
     {"sample", "20", "how many of them have their accuracy measured"},
-    {"sample-images", "1000", "test images for each of these; 0 = all"},
+    {"sample-images", "1000", "how much of the test set each of these sees; 0 = all"},
 };
 
 using Forge = std::function<Passport(int64_t)>;
