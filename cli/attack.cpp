@@ -176,13 +176,15 @@ int run(const Options& o) {
     o.json ? print_json(attacks_json()) : fmt::print("{}", attacks_text());
     return kYes;
   }
-  for (const auto& [name, value] : {std::pair{"NAME", &o.attack},
-                                    {"DIR", &o.model.path},
-                                    {"--passport", &o.model.passport},
-                                    {"--data", &o.data}})
+  if (o.attack.empty())
+    fail(Fault::kUsage, "attack needs NAME: an attack, which passnorm attack --list names, or all");
+  const std::vector<Step> steps = steps_of(o);
+  for (const auto& [name, value] :
+       {std::pair{"DIR|FILE, the owner's run or model file", &o.model.path},
+        {"--passport FILE, the owner's", &o.model.passport},
+        {"--data SPEC, which accuracy is measured on", &o.data}})
     if (value->empty())
       fail(Fault::kUsage, "attack needs ", name, " (passnorm attack --help tells more)");
-  const std::vector<Step> steps = steps_of(o);
   const bool all = o.attack == "all", one = !all && steps.size() == 1;
   Results results(o.out);
   const auto opened = o.model.open(o.machine.stream());
@@ -230,6 +232,10 @@ int run(const Options& o) {
                           .data = o.data,
                           .limit_train = o.limit_train,
                           .limit_test = o.limit_test,
+                          .test_images = data.test.n,
+                          .other_test_images = data.other_test ? data.other_test->n : 0,
+                          .trigger_images = data.triggers ? data.triggers->n : 0,
+                          .noun = data.test.noun(),
                           .seed = o.seed};
     documents.push_back(attack_json(call, result));
     results.write(call.name(), documents.back(), result.stolen.get(), normalisation, seconds);
@@ -268,21 +274,23 @@ void add_attack(CLI::App& app, Action& action) {
   };
   OptionTable options(*command);
   options.call_flag("list", o->list, "the attacks, their sources and settings");
-  options.text("data", o->data,
-               "what the attacker trains on and accuracy is measured on: cifar10:DIR | "
-               "cifar100:DIR | synthetic",
-               "SPEC");
-  options.text("other-data", o->other_data, "another task, for attacks that transfer to it",
-               "SPEC");
-  options.text("triggers", o->triggers, "the owner's trigger images: measured too", "DIR");
+  options.text(
+      "data", o->data,
+      fmt::format("what the attacker trains on and accuracy is measured on: {}", kDataForms)
+          .c_str(),
+      "SPEC");
+  options.text("other-data", o->other_data,
+               "another task, for attacks that transfer to it: fine-tune with task=other", "SPEC");
+  options.text("triggers", o->triggers, "the owner's triggers, as train takes them: measured too",
+               "DIR|SPEC#N");
   repeated("--set", o->set, "KEY=VALUE",
            "a setting of the attack; with all, ATTACK.KEY=VALUE; may be repeated");
   repeated("--then", o->then, "NAME[:KEY=VALUE,..]",
            "another attack on what the one before left; may be repeated");
-  options.integer("limit-train", o->limit_train, "only the first N training images; 0 = all", 0,
+  options.integer("limit-train", o->limit_train, "only the first N for training; 0 = all", 0,
                   kMany);
-  options.integer("limit-test", o->limit_test, "only the first N test images; 0 = all", 0, kMany);
-  options.integer("batch", o->batch, "images of a training step", 1, 65536);
+  options.integer("limit-test", o->limit_test, "only the first N for tests; 0 = all", 0, kMany);
+  options.integer("batch", o->batch, "images or clouds in a training step", 1, 65536);
   options.integer("seed", o->seed, "of all that an attack draws", 0,
                   std::numeric_limits<int64_t>::max());
   options.text("out", o->out,

@@ -72,6 +72,9 @@ Json attack_json(const AttackCall& c, const verify::AttackResult& result) {
           {"data", c.data},
           {"limit_train", c.limit_train},
           {"limit_test", c.limit_test},
+          {"test_images", c.test_images},
+          {"other_test_images", c.other_test_images},
+          {"trigger_images", c.trigger_images},
           {"axis", result.axis},
           {"points", std::move(points)}};
 }
@@ -97,10 +100,14 @@ std::string attack_text(const AttackCall& c, const verify::AttackResult& result)
          p.forger ? fmt::format("{:>11}  {:>8}  {}", bits(*p.forger), branch(*p.forger, true),
                                 verify::name_of(p.forger->verdict))
                   : "");
-  out += fmt::format("x: {}\n", result.axis);
+  out += fmt::format("x: {}; accuracy on {} test {}", result.axis, c.test_images, c.noun);
+  if (c.other_test_images > 0) out += fmt::format(", {} of the other task", c.other_test_images);
+  if (c.trigger_images > 0) out += fmt::format(", {} triggers", c.trigger_images);
+  out += "\n";
   for (const AttackPoint& p : result.points) {
+    const std::string left = fmt::format("  {:.6g}: ", p.x);
     if (const std::string metrics = metrics_text(p); !metrics.empty())
-      out += fmt::format("  {:.6g}: ", p.x) + wrapped(metrics, 4, 4) + "\n";
+      out += left + wrapped(metrics, left.size(), 4) + "\n";
     if (p.triggers)
       out +=
           fmt::format("  {:.6g}: triggers {} public, {} passport\n", p.x,
@@ -125,11 +132,12 @@ Json attacks_json() {
 }
 
 std::string attacks_text() {
-  std::string out;
+  std::string out = "In the order of all. Settings have the values that they have without --set.\n";
   for (const Attack& a : verify::attacks()) {
-    out += fmt::format("{}{}: {}\n", out.empty() ? "" : "\n", a.name,
+    out += fmt::format("\n{}: {}\n", a.name,
                        wrapped(std::string(a.description), a.name.size() + 2, 2));
     out += fmt::format("  source: {}\n", wrapped(std::string(a.source), 10, 10));
+    if (a.trains) out += "  trains on the training part of --data\n";
     for (const verify::AttackSetting& s : a.settings) {
       const std::string left = fmt::format("  {}={}", s.name, s.value);
       const size_t used = std::max<size_t>(left.size(), 28) + 1;

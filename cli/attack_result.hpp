@@ -18,6 +18,9 @@ struct AttackCall {
   std::string model_sha256;  ///< of the released file, in hexadecimal
   std::string data;
   int64_t limit_train = 0, limit_test = 0;
+  /// How many images or clouds each accuracy was measured on; 0: there were none.
+  int64_t test_images = 0, other_test_images = 0, trigger_images = 0;
+  const char* noun = "images";  ///< Dataset::noun of them
   uint64_t seed = 1;
 
   std::string name() const;  ///< "prune", in a chain "prune+quantise"

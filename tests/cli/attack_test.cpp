@@ -3,6 +3,7 @@
 
 #include "tests/cli/bad_input.hpp"
 #include "tests/verify/carry.hpp"
+#include "train/data/trigger_binding.hpp"
 
 namespace passnorm::test {
 namespace {
@@ -53,14 +54,18 @@ TEST(AttackCommand, WritesOneDocument) {
   const Finished f = v.attack("prune", {"--set", "rates=0.5,1", "--json", "--out", v.out});
   ASSERT_EQ(f.code, 0) << f.err;
   const Json json = f.json();
-  EXPECT_EQ(keys(json), (std::vector<std::string>{"format", "attack", "description", "source",
-                                                  "settings", "seed", "chain", "model", "data",
-                                                  "limit_train", "limit_test", "axis", "points"}));
+  EXPECT_EQ(keys(json), (std::vector<std::string>{
+                            "format", "attack", "description", "source", "settings", "seed",
+                            "chain", "model", "data", "limit_train", "limit_test", "test_images",
+                            "other_test_images", "trigger_images", "axis", "points"}));
   EXPECT_EQ(json.at("format"), "passnorm.attack/1");
   EXPECT_EQ(json.at("settings"),
             (Json{{"rates", "0.5,1"}, {"target", "released"}, {"variant", "all"}}));
   EXPECT_EQ(json.at("seed"), 7);
   EXPECT_EQ(json.at("data"), kData);
+  EXPECT_EQ(json.at("test_images"), 20);
+  EXPECT_EQ(json.at("other_test_images"), 0);
+  EXPECT_EQ(json.at("trigger_images"), 0);
   EXPECT_EQ(
       json.at("model").at("sites"),
       (Json::array({{{"name", "conv3"}, {"bits", 128}}, {{"name", "conv4"}, {"bits", 128}}})));
@@ -74,6 +79,7 @@ TEST(AttackCommand, WritesOneDocument) {
   Json claim = passnorm({"verify", v.path, "--passport", v.passport, "--data", kData, "--null", "0",
                          "--threads", "1", "--json"})
                    .json();
+  claim.erase("examined");  // the document says that of all its points
   EXPECT_EQ(points[0].at("owner"), claim);
   EXPECT_EQ(points[0].at("owner").at("verdict"), "supported");
   EXPECT_EQ(points[2].at("owner").at("bits").at("matched"), 0);
@@ -116,10 +122,27 @@ TEST(AttackCommand, SpeaksInATable) {
   EXPECT_CONTAINS(f.out, "supported");
   EXPECT_CONTAINS(f.out, "not supported");
   EXPECT_CONTAINS(f.out, "forged bits");
-  EXPECT_CONTAINS(f.out, "x: share of channels rewritten");
+  EXPECT_CONTAINS(f.out, "x: share of channels rewritten; accuracy on 20 test images\n");
   EXPECT_CONTAINS(f.out, "change of logits");
   EXPECT_EQ(f.out.find(" \n"), std::string::npos) << f.out;
   EXPECT_EQ(f.out.find("-0.0 "), std::string::npos) << f.out;
+}
+
+TEST(AttackCommand, SaysWhatAccuracyRestsOn) {
+  const Victim v;
+  const std::string triggers = v.folder.path("t");
+  train::generate_triggers(triggers, {secret(1), ""}, {.count = 3});
+  const auto flip = [&](const char* json) {
+    std::vector<std::string> more = {"--set",  "shares=1",     "--triggers",
+                                     triggers, "--other-data", "synthetic:N=40"};
+    if (*json) more.emplace_back(json);
+    return v.attack("flip", more);
+  };
+  const Json json = flip("--json").json();
+  EXPECT_EQ(json.at("test_images"), 20);
+  EXPECT_EQ(json.at("other_test_images"), 10);
+  EXPECT_EQ(json.at("trigger_images"), 3);
+  EXPECT_CONTAINS(flip("").out, "; accuracy on 20 test images, 10 of the other task, 3 triggers\n");
 }
 
 TEST(AttackCommand, AttacksFollowOneAnother) {
@@ -229,7 +252,8 @@ TEST_F(AttackBadInput, IsRefusedInOneLine) {
   put("results/times.json", "[1]");
   expect_refused({
       {"nothing", {"attack"}, 2, "attack needs NAME"},
-      {"no folder", {"attack", "prune"}, 2, "attack needs DIR"},
+      {"no name", {"attack", model}, 2, "unknown attack"},
+      {"no folder", {"attack", "prune"}, 2, "attack needs DIR|FILE"},
       {"no passport", {"attack", "prune", model, "--data", "synthetic"}, 2, "needs --passport"},
       {"no data", {"attack", "prune", model, "--passport", passport}, 2, "needs --data"},
       {"unknown", call({}, "pruen"), 2, "did you mean prune?"},

@@ -54,6 +54,7 @@ TEST(PointNetRun, TrainsEvaluatesVerifiesAndResumes) {
   EXPECT_CONTAINS(f.out, "of 16 test clouds");
   EXPECT_CONTAINS(f.out, "of 20 triggers");
   EXPECT_CONTAINS(f.out, "clouds/s");
+  EXPECT_CONTAINS(f.err, "clouds/s");
 
   const std::string passport = out + "/owner.passport", data = "synthetic3d:N=64:points=32";
   f = passnorm({"eval", out, "--passport", passport, "--data", data, "--json"});
@@ -70,7 +71,14 @@ TEST(PointNetRun, TrainsEvaluatesVerifiesAndResumes) {
   EXPECT_CONTAINS(f.out, "on 16 clouds");
   f = passnorm({"verify", out, "--passport", passport, "--data", data, "--null", "0", "--json"});
   EXPECT_TRUE(f.code == 0 || f.code == 1) << f.code << f.err;
+  f = passnorm({"verify", out, "--passport", passport, "--data", data, "--null", "2"});
+  EXPECT_CONTAINS(f.out, " on 16 clouds\n");
+  EXPECT_CONTAINS(f.out, " on the same 16 clouds\n");
   EXPECT_EQ(passnorm({"inspect", out}).code, 0);
+  f = passnorm({"attack", "quantise", out, "--passport", passport, "--data", data, "--triggers",
+                triggers, "--set", "formats=8"});
+  ASSERT_EQ(f.code, 0) << f.err;
+  EXPECT_CONTAINS(f.out, "; accuracy on 16 test clouds, 20 triggers\n");
 
   // The same seed repeats the run to the byte; a resumed run has nothing left to do.
   const std::string again = folder.path("again");
