@@ -15,7 +15,8 @@ namespace passnorm::kernels {
 /// var by e (s2 / R + 2 |mean| sum|x| / R) <= 3 e (var + mean^2), and by less than 6 2^-24 (var +
 /// mean^2) of the formula's own roundings. A convolution sums tiles of 64 rows or more before it
 /// sums the tiles: n <= 2^14 up to 2^20 rows. With mean^2 <= 16 var that is 3 * 17 * 2^-17 < 2^-11
-/// of var, the unit roundoff of f16: enough for x in 16 bits, and too little for f32.
+/// of var, the unit roundoff of f16: enough for x in 16 bits, and too little for f32. Where sums
+/// were taken of x before it was rounded to 16 bits, they give the mean and variance of that.
 void norm_statistics_from_sums(CpuStream& stream, const NormStatistics& a);
 void norm_statistics_from_sums(CudaStream& stream, const NormStatistics& a);
 
