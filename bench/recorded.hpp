@@ -15,7 +15,7 @@ class Recorded {
 
   void operator()() {
     if (plan_.planned())
-      captured_.run(stream_, [this] { run_planned(); });
+      captured_.run(stream_, [this] { run_planned(); }, {.plan = &plan_});
     else
       run_planned();
   }

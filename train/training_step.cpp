@@ -98,7 +98,8 @@ void TrainingStep::start(const Position& position, float lr) {
   stream.copy_to_device(input_.span<int64_t>().data(), slot.in.bytes().data(),
                         slot.in.bytes().size());
   if (plan_.planned()) {
-    recorded_->run(stream, [this] { work(); });
+    recorded_->run(
+        stream, [this] { work(); }, memory());
   } else {  // a record would refer to memory that the plan is about to give back
     recorded_.emplace();
     work();
@@ -106,6 +107,21 @@ void TrainingStep::start(const Position& position, float lr) {
   stream.copy_to_host(slot.out.bytes().data(), output_.span().data(), slot.out.bytes().size());
   slot.done.record();
   ++started_;
+}
+
+CapturedMemory TrainingStep::memory() const {
+  const ParameterSet& p = model_.parameters();
+  CapturedMemory memory{.plan = &plan_};
+  const auto add = [&](const Tensor& t) { memory.permanent.push_back(t.view()); };
+  for (const Tensor* t :
+       {&input_, &output_, &kept_buffers_, &batch_.x, &batch_.labels, &p.weights(), &p.copy(),
+        &p.gradients(), &p.buffer_arena(), &optimizer_.first_moment(), &optimizer_.second_moment()})
+    add(*t);
+  if (passport_ != nullptr) {
+    for (size_t i = 0; i < passport_->sites().size(); ++i) add(passport_->digest(i).value);
+    add(passport_->bits());
+  }
+  return memory;
 }
 
 void TrainingStep::work() {

@@ -55,6 +55,8 @@ class TrainingStep {
   };
   static constexpr int64_t kScalarWords = sizeof(Scalars) / sizeof(int64_t);
   void work();
+  /// What a record of work() refers to.
+  CapturedMemory memory() const;
 
   Model& model_;
   const OpenPassport* passport_;

@@ -22,6 +22,10 @@ OpenPassport::OpenPassport(Stream& stream, const Passport& passport, std::span<c
   if (passport.sites().size() != sites.size())
     fail(Fault::kInput, "the passport is for ", passport.sites().size(), " sites, the network has ",
          sites.size());
+  size_t key_elements = 0;
+  for (const Site& site : sites) key_elements += 2 * static_cast<size_t>(site.key_size());
+  SecretStaging staging(stream,
+                        key_elements * sizeof(float) + static_cast<size_t>(passport.bit_count()));
   SecretVector<int8_t> bits;
   for (size_t i = 0; i < sites.size(); ++i) {
     const SitePassport& p = passport.sites()[i];
@@ -32,7 +36,7 @@ OpenPassport::OpenPassport(Stream& stream, const Passport& passport, std::span<c
     const Tensor digest = Tensor::secret(stream, {2, g.window()});
     for (const auto* key : {&p.scale_key, &p.shift_key}) {
       const Tensor file = Tensor::secret(stream, {g.c, g.h, g.w});
-      file.copy_from<float>(stream, *key);
+      file.copy_from<float>(staging, *key);
       const Tensor image = Tensor::secret(stream, {g.h, g.w, g.c});
       const Tensor row = digest.slice(key == &p.scale_key ? 0 : g.window(), {g.window()});
       dispatch(stream, [&](auto& s) {
@@ -45,7 +49,7 @@ OpenPassport::OpenPassport(Stream& stream, const Passport& passport, std::span<c
     bits.insert(bits.end(), p.bits.begin(), p.bits.end());
   }
   bits_ = Tensor::secret(stream, {static_cast<int64_t>(bits.size())}, DType::kI8);
-  bits_.copy_from<int8_t>(stream, bits);
+  bits_.copy_from<int8_t>(staging, bits);
 }
 
 OpenPassport::OpenPassport(std::vector<Site> sites, std::vector<Var> digests, Tensor bits)

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/runtime/pinned.hpp"
 #include "kernels/runtime/shape.hpp"
 #include "kernels/runtime/stream.hpp"
 #include "kernels/runtime/view.hpp"
@@ -52,6 +53,13 @@ class Tensor {
     PASSNORM_CHECK(static_cast<int64_t>(elements.size()) == size(), elements.size(),
                    " elements for ", shape_);
     copy_bytes_from(stream, view().template as<T>(), elements.data(), elements.size_bytes());
+  }
+  /// Of secrets.
+  template <class T>
+  void copy_from(SecretStaging& staging, std::span<const T> elements) const {
+    PASSNORM_CHECK(static_cast<int64_t>(elements.size()) == size(), elements.size(),
+                   " elements for ", shape_);
+    staging.copy_to_device(view().template as<T>(), elements.data(), elements.size_bytes());
   }
   template <class T = float>
   std::vector<T> to_host(Stream& stream) const {

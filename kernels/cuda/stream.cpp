@@ -37,7 +37,9 @@ class DeviceMemory final : public MemorySource {
   }
   size_t free_bytes() const override {
     size_t free = 0, total = 0;
-    return cudaMemGetInfo(&free, &total) == cudaSuccess ? free : 0;
+    return cudaSetDevice(device_) == cudaSuccess && cudaMemGetInfo(&free, &total) == cudaSuccess
+               ? free
+               : 0;
   }
 
  private:
@@ -175,16 +177,8 @@ void* CudaStream::make_event() {
 }
 void CudaStream::destroy_event(void* event) { cudaEventDestroy(static_cast<cudaEvent_t>(event)); }
 void CudaStream::record_event(void* event) {
+  refuse_capture(handle_, "an event");
   PASSNORM_CALL(cudaEventRecord(static_cast<cudaEvent_t>(event), stream_of(handle_)));
-}
-bool CudaStream::event_reached(void* event) {
-  const cudaError_t status = cudaEventQuery(static_cast<cudaEvent_t>(event));
-  if (status == cudaErrorNotReady) {
-    cudaGetLastError();  // the next launch would report it
-    return false;
-  }
-  PASSNORM_CALL(status);
-  return true;
 }
 void CudaStream::wait_for_event(void* event) {
   PASSNORM_CALL(cudaEventSynchronize(static_cast<cudaEvent_t>(event)));

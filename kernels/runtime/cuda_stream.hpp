@@ -52,7 +52,6 @@ class CudaStream final : public Stream {
   static void* make_event();
   static void destroy_event(void* event);
   void record_event(void* event);
-  static bool event_reached(void* event);
   static void wait_for_event(void* event);
   static double milliseconds_between(void* from, void* to);
 

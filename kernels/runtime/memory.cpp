@@ -275,6 +275,7 @@ void MemoryPlan::place_blocks() {
     slab_bytes_ = std::max(slab_bytes_, offset + rounded(b->bytes));
   }
   planned_ = true;
+  ++version_;
 }
 
 void MemoryPool::keep_to_itself(bool on) {

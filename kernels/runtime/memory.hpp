@@ -37,6 +37,8 @@ class MemoryPlan {
   };
 
   bool planned() const { return planned_; }
+  /// Of what is planned: every plan that is made has another one; 0 while there is none.
+  int64_t version() const { return planned_ ? version_ : 0; }
   size_t slab_bytes() const { return slab_bytes_; }    ///< the plan's part of the slab
   size_t block_bytes() const { return block_bytes_; }  ///< of all blocks of a run together
 
@@ -52,6 +54,7 @@ class MemoryPlan {
   std::vector<Block> blocks_;
   std::vector<int64_t> events_;  ///< i: block i is taken, ~i: returned
   bool planned_ = false;
+  int64_t version_ = 0;
   size_t slab_bytes_ = 0, block_bytes_ = 0;
 };
 

@@ -1,6 +1,8 @@
 #include "kernels/runtime/pinned.hpp"
 
 #include <chrono>
+#include <cstring>
+#include <utility>
 
 #include "kernels/runtime/check.hpp"
 
@@ -33,6 +35,42 @@ PinnedBytes::~PinnedBytes() {
   delete[] data_;
 }
 
+SecretStaging::SecretStaging(Stream& stream, size_t bytes) : stream_(stream) {
+  if (stream.device().kind != Device::Kind::kCpu && bytes > 0) staging_.emplace(stream, bytes);
+}
+
+SecretStaging::~SecretStaging() {
+  if (!staging_) return;
+  try {
+    stream_.synchronize();
+  } catch (...) {  // the device's fault was or will be reported by whoever needs a result
+  }
+  explicit_bzero(staging_->bytes().data(), staging_->bytes().size());
+}
+
+std::byte* SecretStaging::part(size_t bytes) {
+  const size_t room = staging_ ? staging_->bytes().size() - used_ : 0;
+  PASSNORM_CHECK(bytes <= room, bytes, " bytes of secrets where there is room for ", room);
+  return staging_->bytes().data() + std::exchange(used_, used_ + bytes);
+}
+
+void SecretStaging::copy_to_device(void* to, const void* from, size_t bytes) {
+  if (bytes == 0) return;  // no elements: no addresses
+  if (stream_.device().kind == Device::Kind::kCpu) return stream_.copy_to_device(to, from, bytes);
+  std::byte* const staged = part(bytes);
+  std::memcpy(staged, from, bytes);
+  stream_.copy_to_device(to, staged, bytes);
+}
+
+void SecretStaging::copy_to_host(void* to, const void* from, size_t bytes) {
+  if (bytes == 0) return;
+  if (stream_.device().kind == Device::Kind::kCpu) return stream_.copy_to_host(to, from, bytes);
+  std::byte* const staged = part(bytes);
+  stream_.copy_to_host(staged, from, bytes);
+  stream_.synchronize();
+  std::memcpy(to, staged, bytes);
+}
+
 Event::Event(Stream& stream) : stream_(stream) {
 #if PASSNORM_WITH_CUDA
   if (on_gpu(stream.device())) handle_ = CudaStream::make_event();
@@ -53,13 +91,6 @@ void Event::record() {
   host_time_ =
       std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch())
           .count();
-}
-
-bool Event::reached() const {
-#if PASSNORM_WITH_CUDA
-  if (recorded_ && handle_ != nullptr) return CudaStream::event_reached(handle_);
-#endif
-  return true;
 }
 
 void Event::wait() const {

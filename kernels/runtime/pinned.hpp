@@ -3,7 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
+#include <optional>
 #include <span>
 
 #include "kernels/runtime/stream.hpp"
@@ -26,6 +26,31 @@ class PinnedBytes {
   size_t bytes_;
 };
 
+/// The way of secrets between host memory and a GPU's: through page-locked memory that is wiped in
+/// the end. Copies of other host memory go through buffers of the driver, which nobody wipes. On
+/// the CPU there is nothing in between.
+class SecretStaging {
+ public:
+  /// bytes: of all copies together.
+  SecretStaging(Stream& stream, size_t bytes);
+  /// Waits until the copies are done, then wipes.
+  ~SecretStaging();
+  SecretStaging(const SecretStaging&) = delete;
+  SecretStaging& operator=(const SecretStaging&) = delete;
+
+  /// In stream order; `from` is free for other use when it returns.
+  void copy_to_device(void* to, const void* from, size_t bytes);
+  /// Waits.
+  void copy_to_host(void* to, const void* from, size_t bytes);
+
+ private:
+  std::byte* part(size_t bytes);  ///< the next
+
+  Stream& stream_;
+  std::optional<PinnedBytes> staging_;  ///< of a GPU
+  size_t used_ = 0;
+};
+
 /// A point in a stream.
 class Event {
  public:
@@ -33,9 +58,8 @@ class Event {
   ~Event();
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;
-  void record();         ///< here
-  bool reached() const;  ///< true before the first record
-  void wait() const;     ///< the host waits
+  void record();      ///< here
+  void wait() const;  ///< the host waits; for nothing before the first record
   /// Between the last records of two events: milliseconds on the device's clock.
   static double milliseconds(const Event& from, const Event& to);
 

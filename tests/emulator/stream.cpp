@@ -151,6 +151,7 @@ void CudaStream::copy_to_device(void* to, const void* from, size_t bytes) {
   if (pinned().contains(from)) {
     queue_of(handle_).add([=] { std::memcpy(to, from, bytes); });
   } else {
+    ++counters().pageable_copies;
     const auto* begin = static_cast<const std::byte*>(from);
     queue_of(handle_).add([to, data = std::vector<std::byte>(begin, begin + bytes)] {
       std::memcpy(to, data.data(), data.size());
@@ -160,7 +161,9 @@ void CudaStream::copy_to_device(void* to, const void* from, size_t bytes) {
 void CudaStream::copy_to_host(void* to, const void* from, size_t bytes) {
   refuse_record(handle_, "a copy to the host");
   queue_of(handle_).add([=] { std::memcpy(to, from, bytes); });
-  if (!pinned().contains(to)) synchronize();
+  if (pinned().contains(to)) return;
+  ++counters().pageable_copies;
+  synchronize();
 }
 void CudaStream::copy_on_device(void* to, const void* from, size_t bytes) {
   queue_of(handle_).add([=] { std::memcpy(to, from, bytes); });
@@ -217,13 +220,6 @@ void CudaStream::record_event(void* event) {
   e.queue = &queue_of(handle_);
   e.reached = false;
   e.queue->add([&e] { e.reached = true, e.time = std::chrono::steady_clock::now(); });
-}
-// A deferred stream works while the host asks, else a loop that asks would never end.
-bool CudaStream::event_reached(void* event) {
-  EmulatedEvent& e = event_of(event);
-  if (e.reached || e.queue == nullptr) return true;
-  e.queue->finish();
-  return false;
 }
 void CudaStream::wait_for_event(void* event) {
   EmulatedEvent& e = event_of(event);
