@@ -14,19 +14,16 @@ StepResult forward(Model& model, Pass& pass, const Tensor& x, const Tensor& labe
   result.logits = model.forward(pass, {x, lanes, nullptr});
   result.losses =
       ops::cross_entropy(tape, result.logits, labels, options.label_smoothing, to.losses);
+  const Tensor& losses = result.losses.loss;
+  for (const Tensor& term : pass.losses)  // one of shared lanes is in each
+    for (int64_t at = 0; at < losses.size(); at += term.size())
+      dispatch(tape.stream(), [&](auto& s) {
+        kernels::add_to(s, {.x = term.view(), .y = losses.slice(at, term.shape()).view()});
+      });
   if (pass.raw.value)
     result.signs = ops::sign_loss(tape, pass.raw, model.site_channels(), pass.passport->bits(),
                                   options.sign, to.signs);
   return result;
-}
-
-/// After backward, which writes the cross-entropies again. A term of shared lanes is in each.
-void add_terms(Stream& stream, const std::vector<Tensor>& terms, const Tensor& losses) {
-  for (const Tensor& term : terms)
-    for (int64_t at = 0; at < losses.size(); at += term.size())
-      dispatch(stream, [&](auto& s) {
-        kernels::add_to(s, {.x = term.view(), .y = losses.slice(at, term.shape()).view()});
-      });
 }
 
 /// Memory of a step: the same for the same batch, lanes and mode.
@@ -45,13 +42,12 @@ StepResult forward_backward(Model& model, const OpenPassport* passport, const Te
   const MemoryPlan::Run run(
       *model.stream().memory(),
       memory_plan(model, x, lanes, Mode::kTrain, true, gradient.dropout.has_value()));
-  Tape tape(model.stream());
+  Tape tape(model.stream(), Tape::Mode::kRecord, gradient.loss_scale);
   if (!gradient.accumulate) model.parameters().begin_gradients();
   Pass pass{.tape = tape, .passport = passport, .dropout = gradient.dropout};
   StepResult result = forward(model, pass, x, labels, lanes, options, to);
   const trace::Range range("backward");
-  tape.backward(1, gradient.loss_scale);
-  add_terms(model.stream(), pass.losses, result.losses.loss);
+  tape.backward();
   result.logits.gradient = nullptr;
   model.parameters().finish_gradients(model.stream());
   return result;
@@ -63,9 +59,7 @@ StepResult forward_only(Model& model, const OpenPassport* passport, const Tensor
   const MemoryPlan::Run run(*model.stream().memory(), memory_plan(model, x, lanes, mode, false));
   Tape tape(model.stream(), Tape::Mode::kForwardOnly);
   Pass pass{.tape = tape, .mode = mode, .passport = passport};
-  StepResult result = forward(model, pass, x, labels, lanes, options, to);
-  add_terms(model.stream(), pass.losses, result.losses.loss);
-  return result;
+  return forward(model, pass, x, labels, lanes, options, to);
 }
 
 // Shared lanes part at the first site.

@@ -17,13 +17,7 @@ void Tape::record(const Var& y, std::function<void(const Tensor& dy)> closure) {
   });
 }
 
-void Tape::record_loss(std::function<void()> closure) {
-  if (recording()) closures_.push_back(std::move(closure));
-}
-
-void Tape::backward(float weight, DeviceValue<float> loss_scale) {
-  weight_ = weight;
-  loss_scale_ = loss_scale;
+void Tape::backward() {
   while (!closures_.empty()) {
     const auto closure = std::move(closures_.back());
     closures_.pop_back();  // frees what only this op kept, before the next one asks for memory

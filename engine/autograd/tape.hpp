@@ -1,6 +1,6 @@
 // Reverse-mode differentiation: an op computes its result and records one closure; backward runs
 // the closures from the last to the first. Each closure reads the gradient of its result and writes
-// those of its inputs.
+// those of its inputs. A loss records nothing: it writes its argument's gradient with its value.
 #pragma once
 
 #include <functional>
@@ -44,12 +44,17 @@ struct Var {
 class Tape {
  public:
   enum class Mode { kRecord, kForwardOnly };
-  explicit Tape(Stream& stream, Mode mode = Mode::kRecord) : stream_(stream), mode_(mode) {}
-  Tape(const Tape&) = delete;  // losses refer to it
+  /// loss_scale: factor of every loss's gradient.
+  explicit Tape(Stream& stream, Mode mode = Mode::kRecord, DeviceValue<float> loss_scale = 1.0f)
+      : stream_(stream), mode_(mode), loss_scale_(loss_scale) {}
+  Tape(const Tape&) = delete;
   Tape& operator=(const Tape&) = delete;
 
   Stream& stream() const { return stream_; }
   bool recording() const { return mode_ == Mode::kRecord; }
+  DeviceValue<float> loss_scale() const { return loss_scale_; }
+  /// Whether a loss of x writes x's gradient.
+  bool differentiates(const Var& x) const { return recording() && x.gradient; }
 
   /// A result computed from inputs; it has a gradient when the tape records and one of the inputs
   /// has.
@@ -64,20 +69,14 @@ class Tape {
   /// Records the closure of result y; does nothing when y has no gradient. It is skipped in
   /// backward when nothing wrote y's gradient.
   void record(const Var& y, std::function<void(const Tensor& dy)> closure);
-  /// Records a closure that starts a gradient (a loss).
-  void record_loss(std::function<void()> closure);
 
-  /// Runs and drops all closures. weight and loss_scale: factors that losses apply to their
-  /// gradients.
-  void backward(float weight = 1, DeviceValue<float> loss_scale = 1.0f);
-  float weight() const { return weight_; }
-  DeviceValue<float> loss_scale() const { return loss_scale_; }
+  /// Runs and drops all closures.
+  void backward();
 
  private:
   Stream& stream_;
   Mode mode_;
-  float weight_ = 1;
-  DeviceValue<float> loss_scale_ = 1.0f;
+  DeviceValue<float> loss_scale_;
   std::vector<std::function<void()>> closures_;
 };
 

@@ -17,27 +17,22 @@ LaneLosses cross_entropy(Tape& tape, const Var& logits, const Tensor& labels, fl
                                                  Tensor::empty(stream, {lanes}, DType::kI32)};
   PASSNORM_CHECK(result.loss.size() == lanes && result.hits.size() == lanes, "losses ",
                  result.loss.shape(), " of ", lanes, " lanes");
-  const kernels::CrossEntropy forward{.lanes = lanes,
-                                      .rows = rows,
-                                      .classes = classes,
-                                      .logits = logits.value.span(),
-                                      .labels = labels.span<int32_t>(),
-                                      .smoothing = smoothing,
-                                      .loss = result.loss.span(),
-                                      .hits = result.hits.span<int32_t>()};
-  dispatch(stream, [&](auto& s) { kernels::cross_entropy(s, forward); });
-  if (!logits.gradient) return result;
-  tape.record_loss([&tape, &stream, logits, labels, result, forward] {
-    const GradientSink sink = logits.sink(stream);
-    const Tensor d = sink.accumulate ? Tensor::empty(stream, logits.shape()) : sink.value;
-    kernels::CrossEntropy backward = forward;
-    backward.weight = tape.weight() * (logits.lanes.is_shared() ? 2.0f : 1.0f);
-    backward.loss_scale = tape.loss_scale();
-    backward.dlogits = d.span();
-    dispatch(stream, [&](auto& s) {
-      kernels::cross_entropy(s, backward);
-      if (sink.accumulate) kernels::add_to(s, {.x = d.view(), .y = sink.value.view()});
-    });
+  GradientSink sink;
+  if (tape.differentiates(logits)) sink = logits.sink(stream);
+  const Tensor dlogits = sink.accumulate ? Tensor::empty(stream, logits.shape()) : sink.value;
+  dispatch(stream, [&](auto& s) {
+    kernels::cross_entropy(s, {.lanes = lanes,
+                               .rows = rows,
+                               .classes = classes,
+                               .logits = logits.value.span(),
+                               .labels = labels.span<int32_t>(),
+                               .smoothing = smoothing,
+                               .weight = logits.lanes.is_shared() ? 2.0f : 1.0f,
+                               .loss_scale = tape.loss_scale(),
+                               .loss = result.loss.span(),
+                               .hits = result.hits.span<int32_t>(),
+                               .dlogits = dlogits.span()});
+    if (sink.accumulate) kernels::add_to(s, {.x = dlogits.view(), .y = sink.value.view()});
   });
   return result;
 }

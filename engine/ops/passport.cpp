@@ -160,27 +160,22 @@ SignLosses sign_loss(Tape& tape, const Var& raw, const std::vector<int64_t>& cha
   const SignLosses result =
       to.loss ? to
               : SignLosses{Tensor::empty(stream, {n}), Tensor::empty(stream, {n}, DType::kI32)};
-  const auto run = [&stream, list, raw, bits, result, o](std::span<float> draw, float weight,
-                                                         DeviceValue<float> loss_scale) {
-    dispatch(stream, [&](auto& s) {
-      kernels::sign_loss(s, {.sites = list,
-                             .raw = raw.value.span(),
-                             .alpha = o.alpha,
-                             .margin = o.margin,
-                             .decay = o.decay,
-                             .loss = result.loss.span(),
-                             .matched = result.matched.span<int32_t>(),
-                             .draw = draw,
-                             .weight = weight,
-                             .loss_scale = loss_scale});
-    });
-  };
-  run({}, 1, 1.0f);
-  if (raw.gradient)
-    tape.record_loss([&tape, &stream, raw, run] {
-      sink_or_null(stream, raw);  // starts from zero where nothing was written yet
-      run(raw.gradient->value.span(), tape.weight(), tape.loss_scale());
-    });
+  std::span<float> draw;
+  if (tape.differentiates(raw)) {
+    sink_or_null(stream, raw);  // starts from zero where nothing was written yet
+    draw = raw.gradient->value.span();
+  }
+  dispatch(stream, [&](auto& s) {
+    kernels::sign_loss(s, {.sites = list,
+                           .raw = raw.value.span(),
+                           .alpha = o.alpha,
+                           .margin = o.margin,
+                           .decay = o.decay,
+                           .loss = result.loss.span(),
+                           .matched = result.matched.span<int32_t>(),
+                           .draw = draw,
+                           .loss_scale = tape.loss_scale()});
+  });
   return result;
 }
 

@@ -71,23 +71,20 @@ Tensor orthogonality_loss(Tape& tape, const Var& t, const OrthogonalityOptions& 
   const int64_t lanes = t.lanes.parts();
   Stream& stream = tape.stream();
   const Tensor result = to ? to : Tensor::empty(stream, {lanes});
-  const kernels::OrthogonalityLoss forward{.lanes = lanes,
-                                           .rows = t.shape()[0] / lanes,
-                                           .size = size_of_squares(t),
-                                           .t = t.value.span(),
-                                           .form = o.form,
-                                           .alpha = o.alpha,
-                                           .loss = result.span()};
-  dispatch(stream, [&](auto& s) { kernels::orthogonality_loss(s, forward); });
-  if (!t.gradient) return result;
-  tape.record_loss([&tape, &stream, t, result, forward] {
-    const GradientSink dt = t.sink(stream);
-    kernels::OrthogonalityLoss backward = forward;
-    backward.weight = tape.weight() * (t.lanes.is_shared() ? 2.0f : 1.0f);
-    backward.loss_scale = tape.loss_scale();
-    backward.dt = dt.value.span();
-    backward.accumulate = dt.accumulate;
-    dispatch(stream, [&](auto& s) { kernels::orthogonality_loss(s, backward); });
+  GradientSink dt;
+  if (tape.differentiates(t)) dt = t.sink(stream);
+  dispatch(stream, [&](auto& s) {
+    kernels::orthogonality_loss(s, {.lanes = lanes,
+                                    .rows = t.shape()[0] / lanes,
+                                    .size = size_of_squares(t),
+                                    .t = t.value.span(),
+                                    .form = o.form,
+                                    .alpha = o.alpha,
+                                    .weight = t.lanes.is_shared() ? 2.0f : 1.0f,
+                                    .loss_scale = tape.loss_scale(),
+                                    .loss = result.span(),
+                                    .dt = dt.value.span(),
+                                    .accumulate = dt.accumulate});
   });
   return result;
 }

@@ -49,7 +49,7 @@ struct Pass {
   Var used;  ///< after the gate: what the normalisation layers apply
 
   /// Filled by the model: terms beside the cross-entropy, [lanes] or, for shared lanes, [1] each.
-  /// Their gradients are recorded.
+  /// Their gradients are written.
   std::vector<Tensor> losses = {};
 };
 

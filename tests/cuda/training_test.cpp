@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "engine/ops/ops.hpp"
 #include "tests/support/tolerance.hpp"
 #include "tests/train/training.hpp"
 #if PASSNORM_EMULATED
@@ -269,6 +270,42 @@ TEST(CudaTraining, ARecordedStepIsTheSameStep) {
     EXPECT_FALSE(model.parameters().copy());
   }
 }
+
+#if PASSNORM_EMULATED
+TEST(CudaTraining, ALossAndItsGradientAreOneLaunch) {
+  Stream& stream = *test::network_stream();
+  const auto launches = [](const std::function<void()>& f) {
+    const size_t before = emulator::counters().launches;
+    f();
+    return emulator::counters().launches - before;
+  };
+  const auto zeros = [&](const Shape& shape) {
+    return Var{Tensor::zeros(stream, shape), Lanes::only(Branch::kPassport),
+               std::make_shared<Gradient>()};
+  };
+  const Var logits = zeros({4, 3}), raw = zeros({2 * 5}), transforms = zeros({2, 9});
+  const Tensor labels = Tensor::zeros(stream, {4}, DType::kI32),
+               bits = Tensor::zeros(stream, {5}, DType::kI8);
+  Tape tape(stream);
+  ops::slice(tape, raw, 0, {5});  // as the norms do: sums start from zero
+  EXPECT_EQ(launches([&] { ops::cross_entropy(tape, logits, labels); }), 1u);
+  EXPECT_EQ(launches([&] { ops::sign_loss(tape, raw, {5}, bits, {}); }), 1u);
+  EXPECT_EQ(launches([&] { ops::orthogonality_loss(tape, transforms, {}); }), 1u);
+  for (const Var* x : {&logits, &raw, &transforms}) EXPECT_TRUE(x->gradient->written);
+}
+
+/// Keys and bits do not go through buffers that nobody wipes.
+TEST(CudaTraining, APassportIsOpenedThroughStagedMemory) {
+  const auto model =
+      models::make("tiny", {.plan = PassportPlan::of("pan"), .seed = 1}, test::network_stream());
+  const Passport passport = Passport::random(model->sites(), test::secret(1), Signature::random());
+  const auto& c = emulator::counters();
+  const size_t copies = c.pageable_copies, waits = c.synchronisations;
+  const OpenPassport open = model->open(passport);
+  EXPECT_EQ(c.pageable_copies, copies);
+  EXPECT_EQ(c.synchronisations, waits + 1) << "once for the whole passport";
+}
+#endif
 
 TEST(CudaTraining, RepeatsItselfToTheByte) {
   const Dataset data = train_set(12);

@@ -34,14 +34,14 @@ TEST_P(OpGradient, IsNotRecordedInForwardOnlyMode) {
 INSTANTIATE_TEST_SUITE_P(Ops, OpGradient, testing::ValuesIn(op_cases()),
                          testing::PrintToStringParamName());
 
-/// The weight of backward is a factor of every loss's gradient (4 is exact in floating point).
-TEST(OpGradients, OfLossesHaveTheWeightOfBackward) {
+/// The scale of losses is a factor of every loss's gradient (4 is exact in floating point).
+TEST(OpGradients, OfLossesHaveTheScaleOfTheTape) {
   for (const OpCase& c : op_cases()) {
     const std::string op = c.op;
     if (op != "cross_entropy" && op != "sign_loss" && op != "orthogonality_loss") continue;
-    const auto gradient = [&](float weight) {
+    const auto gradient = [&](float loss_scale) {
       const Checked made = c.make();
-      Tape tape(poisoned());
+      Tape tape(poisoned(), Tape::Mode::kRecord, loss_scale);
       if (op == "cross_entropy")
         ops::cross_entropy(tape, made.leaves[0].var, labels(std::vector<int32_t>(3, 1)));
       else if (op == "orthogonality_loss")
@@ -49,7 +49,6 @@ TEST(OpGradients, OfLossesHaveTheWeightOfBackward) {
       else
         ops::sign_loss(tape, made.leaves[0].var, {7},
                        Tensor::from<int8_t>(poisoned(), {7}, std::vector<int8_t>(7, 1)), {});
-      tape.backward(weight);
       return made.leaves[0].var.gradient->value.to_host(poisoned());
     };
     std::vector<float> expected = gradient(1);

@@ -15,8 +15,7 @@
 
 namespace passnorm::test {
 
-/// One evaluation of a checked function: the terms of a scalar, and the closures that start its
-/// gradient.
+/// One evaluation of a checked function: the terms of a scalar, which start its gradient.
 class Evaluation {
  public:
   explicit Evaluation(Tape& t) : tape(t) {}
@@ -37,14 +36,12 @@ class Evaluation {
     double largest = 0;
     for (const float e : v) largest = std::max(largest, std::abs(double{e}));
     for (size_t i = 0; i < v.size(); ++i) terms.push_back({v[i] * r[i], std::abs(r[i]) * largest});
-    if (!y.gradient) return;
-    tape.record_loss([y, r, &stream = tape.stream()] {
-      const GradientSink to = y.sink(stream);
-      for (size_t i = 0; i < r.size(); ++i)
-        to.value.span()[i] = static_cast<float>(r[i]) + (to.accumulate ? to.value.span()[i] : 0);
-    });
+    if (!tape.differentiates(y)) return;
+    const GradientSink to = y.sink(tape.stream());
+    for (size_t i = 0; i < r.size(); ++i)
+      to.value.span()[i] = static_cast<float>(r[i]) + (to.accumulate ? to.value.span()[i] : 0);
   }
-  /// Adds losses that put their own closures on the tape, `count` times each.
+  /// Adds losses that wrote their own gradients, `count` times each.
   void loss(const Tensor& losses, double count = 1) {
     for (const float v : losses.to_host(tape.stream()))
       terms.push_back({count * v, count * std::abs(v)});

@@ -12,12 +12,11 @@ namespace passnorm::verify {
 namespace {
 
 /// Two keys [C, H, W], as in files, to memory [2, H, W, C].
-void load_keys(Stream& stream, const SitePassport& p, const Tensor& to) {
+void load_keys(Stream& stream, SecretStaging& staging, const SitePassport& p, const Tensor& to) {
   const kernels::ConvGeometry& g = p.site.geometry;
-  SecretVector<float> both(p.scale_key);
-  both.insert(both.end(), p.shift_key.begin(), p.shift_key.end());
   const Tensor file = Tensor::secret(stream, to.shape());
-  file.copy_from<float>(stream, both);
+  file.slice(0, {p.site.key_size()}).copy_from<float>(staging, p.scale_key);
+  file.slice(p.site.key_size(), {p.site.key_size()}).copy_from<float>(staging, p.shift_key);
   dispatch(stream, [&](auto& s) {
     kernels::to_channels_last(s,
                               {.b = 2, .c = g.c, .s = g.h * g.w, .x = file.span(), .y = to.span()});
@@ -50,14 +49,16 @@ LearnedKeys::LearnedKeys(Stream& stream, const Passport& start, const Passport& 
     bits.insert(bits.end(), start_[i].bits.begin(), start_[i].bits.end());
   }
   parameters_.allocate(stream, std::nullopt);
+  SecretStaging staging(stream,
+                        2 * static_cast<size_t>(parameters_.count()) * sizeof(float) + bits.size());
   size_t i = 0;
   for (const Parameter& p : parameters_.parameters()) {
     genuine_keys_.push_back(Tensor::secret(stream, p.spec.shape));
-    load_keys(stream, genuine_[i], genuine_keys_[i]);
-    load_keys(stream, start_[i++], p.var.value);
+    load_keys(stream, staging, genuine_[i], genuine_keys_[i]);
+    load_keys(stream, staging, start_[i++], p.var.value);
   }
   bits_ = Tensor::secret(stream, {static_cast<int64_t>(bits.size())}, DType::kI8);
-  bits_.copy_from<int8_t>(stream, bits);
+  bits_.copy_from<int8_t>(staging, bits);
 }
 
 LearnedKeys::~LearnedKeys() {
@@ -88,7 +89,11 @@ double LearnedKeys::inverse_distances(Tape& tape) const {
       kernels::cast(s, {.x = keys.value.view(), .y = difference.view()});
       kernels::add_to(s, {.x = genuine_keys_[i].view(), .y = difference.view(), .alpha = -1});
     });
-    std::array<float, 2> factors{};  // d (1 / mse) / d key = -2 / (n mse^2) (key - genuine key)
+    const bool wanted = tape.differentiates(keys);
+    GradientSink to;
+    if (wanted) to = keys.sink(stream_);
+    if (wanted && !to.accumulate)
+      dispatch(stream_, [&](auto& s) { kernels::fill(s, {.y = to.value.view()}); });
     for (const int64_t role : {0, 1}) {
       const Tensor part = difference.slice(role * n, {n});
       const double mse =
@@ -98,26 +103,21 @@ double LearnedKeys::inverse_distances(Tape& tape) const {
         fail(Fault::kNumerics, "a key of ", sites_[i].name,
              " is the genuine one: the loss that keeps them apart is infinite");
       total += 1 / mse;
-      factors[static_cast<size_t>(role)] =
-          static_cast<float>(-2 / (static_cast<double>(n) * mse * mse));
+      // d (1 / mse) / d key = -2 / (n mse^2) (key - genuine key)
+      const auto factor = static_cast<float>(-2 / (static_cast<double>(n) * mse * mse));
+      if (wanted)
+        dispatch(stream_, [&](auto& s) {
+          kernels::add_to(
+              s, {.x = part.view(), .y = to.value.slice(role * n, {n}).view(), .alpha = factor});
+        });
     }
-    if (!keys.gradient) continue;
-    tape.record_loss([&tape, &stream = stream_, keys, difference, factors, n] {
-      const GradientSink to = keys.sink(stream);
-      dispatch(stream, [&](auto& s) {
-        if (!to.accumulate) kernels::fill(s, {.y = to.value.view()});
-        for (const int64_t role : {0, 1})
-          kernels::add_to(s, {.x = difference.slice(role * n, {n}).view(),
-                              .y = to.value.slice(role * n, {n}).view(),
-                              .alpha = tape.weight() * factors[static_cast<size_t>(role)]});
-      });
-    });
   }
   return total;
 }
 
 Passport LearnedKeys::passport() const {
   std::vector<SitePassport> sites = start_;
+  SecretStaging staging(stream_, static_cast<size_t>(parameters_.count()) * sizeof(float));
   for (size_t i = 0; i < sites.size(); ++i) {
     const kernels::ConvGeometry& g = sites_[i].geometry;
     const Tensor& keys = parameters_.parameters()[i].var.value;
@@ -127,9 +127,8 @@ Passport LearnedKeys::passport() const {
           s, {.b = 2, .c = g.c, .s = g.h * g.w, .x = keys.span(), .y = file.span()});
     });
     const auto n = static_cast<size_t>(sites_[i].key_size());
-    stream_.copy_to_host(sites[i].scale_key.data(), file.span().data(), n * sizeof(float));
-    stream_.copy_to_host(sites[i].shift_key.data(), file.span().data() + n, n * sizeof(float));
-    stream_.synchronize();
+    staging.copy_to_host(sites[i].scale_key.data(), file.span().data(), n * sizeof(float));
+    staging.copy_to_host(sites[i].shift_key.data(), file.span().data() + n, n * sizeof(float));
   }
   return Passport::from_keys(std::move(sites), Passport::Source::kGiven,
                              {Signature::Kind::kFree, ""});
@@ -167,6 +166,8 @@ KeyStep key_step(Model& model, LearnedKeys& keys, const train::Batch& batch, con
   KeyStep step;
   Tape tape(stream);
   keys.parameters().begin_gradients();
+  // The sums that the host waits for come first, while the device has nothing else to do.
+  if (loss.distance) step.inverse_distances = keys.inverse_distances(tape);
   const OpenPassport passport = keys.open(tape);
   Pass pass{.tape = tape, .mode = Mode::kTrain, .passport = &passport, .dropout = dropout};
   const Var logits = model.forward(pass, {batch.x, Lanes::only(Branch::kPassport), nullptr});
@@ -178,9 +179,10 @@ KeyStep key_step(Model& model, LearnedKeys& keys, const train::Batch& batch, con
     options.decay *= loss.sign_factor;
     signs = ops::sign_loss(tape, pass.raw, model.site_channels(), passport.bits(), options);
   }
-  if (loss.distance) step.inverse_distances = keys.inverse_distances(tape);
   tape.backward();
   keys.parameters().finish_gradients(stream);
+  const train::Optimizer::Report report = optimizer.step(1, clip_norm);
+  step.gradient_norm = report.gradient_norm;
 
   step.cross_entropy = static_cast<double>(losses.loss.to_host(stream)[0]);
   if (signs.loss) {
@@ -192,8 +194,6 @@ KeyStep key_step(Model& model, LearnedKeys& keys, const train::Batch& batch, con
                    static_cast<double>(values.size());
     }
   }
-  const train::Optimizer::Report report = optimizer.step(1, clip_norm);
-  step.gradient_norm = report.gradient_norm;
   if (report.skipped || !std::isfinite(step.cross_entropy))
     fail(Fault::kNumerics, "the forged keys' loss or gradient is NaN or infinite; lower lr");
   return step;

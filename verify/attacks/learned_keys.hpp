@@ -22,7 +22,8 @@ class LearnedKeys {
 
   /// The passport as a forward pass reads it, with gradients.
   OpenPassport open(Tape& tape) const;
-  /// Puts sum over keys of 1 / mean (key - genuine key)^2 on the tape as a loss, and returns it.
+  /// The loss sum over keys of 1 / mean (key - genuine key)^2; where the tape records, its gradient
+  /// goes to the keys' (the tape's loss scale is none of its factors). Waits for the device.
   /// Error(kNumerics) for a key that is the genuine one.
   double inverse_distances(Tape& tape) const;
   /// The keys now, with the bits aimed at (free).
