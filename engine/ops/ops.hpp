@@ -1,8 +1,9 @@
 // Differentiable operations. Each is one function: compute, then record the closure of its
-// gradient. Layout [N, H, W, C] or [N, C]; lanes of a result are those of its inputs, except where
-// said.
+// gradient; a loss writes it at once. Layout [N, H, W, C] or [N, C]; lanes of a result are those of
+// its inputs, except where said.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "engine/autograd/tape.hpp"
@@ -24,8 +25,9 @@ Var convolution(Tape& tape, const Var& x, const Var& w, const Var& bias, int64_t
 /// x as a tensor of another floating type; its gradient has x's.
 Var cast(Tape& tape, const Var& x, DType dtype);
 
-/// x w^T + bias: x [N, I], w [O, I], bias [O] when it has a value. In f32, whatever x is: logits
-/// are f32.
+/// x w^T + bias: x [N, I], w [O, I], bias [O] when it has a value. The result is f32 whatever x is:
+/// logits are. Of a 16-bit type that the device convolves, w and the result's gradient are rounded
+/// to it, as in convolution, and sums are f32; of another, x is computed in f32.
 Var linear(Tape& tape, const Var& x, const Var& w, const Var& bias);
 
 /// One lane of `norm`: statistics and affine; a scale or shift without a value is 1 or 0.
