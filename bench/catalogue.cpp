@@ -43,8 +43,8 @@ Tensor operand(Stream& stream, int64_t n, DType dtype) {
 Tensor result(Stream& stream, int64_t n, DType dtype) { return Tensor::zeros(stream, {n}, dtype); }
 
 Catalogue::Catalogue(Device device, int64_t samples)
-    : samples_(samples), storage_{DType::kF32, DType::kBF16} {
-  if (device.kind == Device::Kind::kCuda) storage_.push_back(DType::kF16);
+    : device_(device), samples_(samples), storage_{DType::kF32, DType::kBF16} {
+  if (on_gpu()) storage_.push_back(DType::kF16);
   for (const auto add_family : {add_convolutions, add_norms, add_pools, add_elementwise,
                                 add_optimizers, add_passports, add_inputs, add_points})
     add_family(*this);

@@ -31,6 +31,7 @@ class Catalogue {
   Catalogue(Device device, int64_t samples);
 
   int64_t samples() const { return samples_; }
+  bool on_gpu() const { return device_.kind == Device::Kind::kCuda; }
   /// Types of activations that the device computes with.
   const std::vector<DType>& storage() const { return storage_; }
   std::vector<Kernel>& kernels() { return kernels_; }
@@ -40,6 +41,7 @@ class Catalogue {
               double bytes, std::function<Call(Stream&)> prepare);
 
  private:
+  Device device_;
   int64_t samples_;
   std::vector<DType> storage_;
   std::vector<Kernel> kernels_;

@@ -1,11 +1,13 @@
 #include "bench/cases/norm.hpp"
 #include "bench/catalogue.hpp"
+#include "engine/io/text.hpp"
 #include "kernels/norm.hpp"
 
 namespace passnorm::bench {
 namespace {
 
 using kernels::NormActivation;
+using kernels::NormVariant;
 
 /// Batch norm with scale, shift and ReLU: what a passport layer's passport branch does.
 struct Norm {
@@ -42,64 +44,90 @@ struct Norm {
                                      lane<float>(shift, l)};
     return all;
   }
-  void statistics() const {
-    dispatch(stream, [&](auto& s) {
-      kernels::norm_statistics(
-          s, {.geometry = geometry, .x = x.view(), .mean = mean.span(), .rstd = rstd.span()});
-    });
+  kernels::NormStatistics statistics() const {
+    return {.geometry = geometry, .x = x.view(), .mean = mean.span(), .rstd = rstd.span()};
   }
-  void apply() const {
-    dispatch(stream, [&](auto& s) {
-      kernels::norm_apply(s, {.geometry = geometry,
-                              .lanes = lanes(),
-                              .fork = fork,
-                              .activation = NormActivation::kRelu,
-                              .x = x.view(),
-                              .lane = affines(),
-                              .y = y.view()});
-    });
+  kernels::NormForward forward(NormVariant variant) const {
+    return {.statistics = statistics(),
+            .apply = {.geometry = geometry,
+                      .lanes = lanes(),
+                      .fork = fork,
+                      .activation = NormActivation::kRelu,
+                      .x = x.view(),
+                      .lane = affines(),
+                      .y = y.view()},
+            .variant = variant};
   }
-  void backward() const {
-    dispatch(stream, [&](auto& s) {
-      kernels::norm_backward(s, {.geometry = geometry,
-                                 .lanes = lanes(),
-                                 .fork = fork,
-                                 .activation = NormActivation::kRelu,
-                                 .x = x.view(),
-                                 .dy = dy.view(),
-                                 .lane = affines(),
-                                 .dscale = {lane<float>(dscale, 0), lane<float>(dscale, 1)},
-                                 .dshift = {lane<float>(dshift, 0), lane<float>(dshift, 1)},
-                                 .dx = dx.view()});
-    });
+  kernels::NormBackward backward(NormVariant variant) const {
+    return {.geometry = geometry,
+            .lanes = lanes(),
+            .fork = fork,
+            .activation = NormActivation::kRelu,
+            .x = x.view(),
+            .dy = dy.view(),
+            .lane = affines(),
+            .dscale = {lane<float>(dscale, 0), lane<float>(dscale, 1)},
+            .dshift = {lane<float>(dshift, 0), lane<float>(dshift, 1)},
+            .dx = dx.view(),
+            .variant = variant};
   }
 };
 
-void add_norm(Catalogue& all, const cases::NormCase& c, DType dtype) {
+/// What a row times.
+struct Passes {
+  bool statistics = false, forward = false, backward = false;
+};
+
+void run(const Norm& norm, const Passes& passes, NormVariant variant) {
+  dispatch(norm.stream, [&](auto& s) {
+    if (passes.statistics) kernels::norm_statistics(s, norm.statistics());
+    if (passes.forward) kernels::norm_forward(s, norm.forward(variant));
+    if (passes.backward) kernels::norm_backward(s, norm.backward(variant));
+  });
+}
+
+/// Error(kMachine) where one read does not fit.
+void require(const Norm& norm, const Passes& passes, NormVariant variant) {
+  if (variant == NormVariant::kTwoPass) return;
+  const bool fits = dispatch(norm.stream, [&](auto& s) {
+    return (!passes.forward || fits_one_read(s, norm.forward(variant))) &&
+           (!passes.backward || fits_one_read(s, norm.backward(variant)));
+  });
+  if (!fits)
+    fail(Fault::kMachine, "the tensors are larger than what this device keeps on its chip");
+}
+
+/// Tensors read and written, at least and by two passes: statistics (1), apply (2), and the two of
+/// backward (2, 3); a fork writes two y and reads two dy.
+void add_norm(Catalogue& all, const cases::NormCase& c, DType dtype, NormVariant variant) {
   const double tensor = c.forward_bytes(width(dtype)) / 2;
-  // Tensors read and written: at least, and by statistics (1), apply (2), and the two passes of
-  // backward (2, 3); a fork writes two y and reads two dy.
-  const auto add = [&](const char* name, double least, double moved, bool fork, auto call) {
-    all.add(name, c.name, dtype, 0, least * tensor,
-            [c, dtype, fork, call](Stream& s) -> Call {
+  const bool once = variant == NormVariant::kOneRead;
+  const auto add = [&](const char* name, double least, double moved, bool fork,
+                       const Passes& passes) {
+    all.add(concat("norm/", name, once ? "_one_read" : ""), c.name, dtype, 0, least * tensor,
+            [c, dtype, fork, passes, variant](Stream& s) -> Call {
               const auto norm = std::make_shared<Norm>(s, c, dtype, fork);
-              norm->statistics();
-              return [norm, call] { call(*norm); };
+              require(*norm, passes, variant);
+              run(*norm, {.statistics = true}, variant);
+              return [norm, passes, variant] { run(*norm, passes, variant); };
             })
-        .moved = moved * tensor;
+        .moved = (once ? least : moved) * tensor;
   };
-  add("norm/statistics", 1, 1, false, [](const Norm& n) { n.statistics(); });
-  add("norm/forward", 2, 3, false, [](const Norm& n) { n.statistics(), n.apply(); });
-  add("norm/backward", 3, 5, false, [](const Norm& n) { n.backward(); });
-  add("norm/both", 5, 8, false, [](const Norm& n) { n.statistics(), n.apply(), n.backward(); });
-  add("norm/fork", 7, 11, true, [](const Norm& n) { n.statistics(), n.apply(), n.backward(); });
+  if (!once) add("statistics", 1, 1, false, {.statistics = true});
+  add("forward", 2, 3, false, {.forward = true});
+  add("backward", 3, 5, false, {.backward = true});
+  add("both", 5, 8, false, {.forward = true, .backward = true});
+  add("fork", 7, 11, true, {.forward = true, .backward = true});
 }
 
 }  // namespace
 
 void add_norms(Catalogue& all) {
   for (const DType dtype : all.storage())
-    for (const cases::NormCase& c : cases::layer_norms(all.samples())) add_norm(all, c, dtype);
+    for (const cases::NormCase& c : cases::layer_norms(all.samples())) {
+      add_norm(all, c, dtype, NormVariant::kTwoPass);
+      if (all.on_gpu()) add_norm(all, c, dtype, NormVariant::kOneRead);
+    }
 }
 
 }  // namespace passnorm::bench

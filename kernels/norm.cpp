@@ -1,5 +1,8 @@
 #include "kernels/norm.hpp"
 
+#include <functional>
+#include <memory>
+
 namespace passnorm::kernels {
 namespace {
 
@@ -92,6 +95,42 @@ void check(const NormApply& a) {
   PASSNORM_CHECK(a.y.size / block % 2 == 0, a.y.size / block,
                  " blocks of y do not divide into two lanes of the residual");
   check_lane(g, residual_blocks, a.residual_lane[1]);
+}
+
+void check(const NormForward& a) {
+  const NormStatistics& s = a.statistics;
+  check(s);
+  check(a.apply);
+  PASSNORM_CHECK(
+      a.apply.geometry == s.geometry && a.apply.x.data == s.x.data && a.apply.x.dtype == s.x.dtype,
+      "statistics of one tensor, apply of another");
+  for (size_t l = 0; l < static_cast<size_t>(a.apply.lanes); ++l)
+    PASSNORM_CHECK(a.apply.lane[l].mean.data() == s.mean.data() &&
+                       a.apply.lane[l].rstd.data() == s.rstd.data(),
+                   "lane ", l, " applies other statistics");
+  for (const NormUpdateRunning& running : a.running) {
+    if (running.channels == 0) continue;
+    check(running);
+    const auto before = std::less<const float*>();
+    PASSNORM_CHECK(
+        !s.var.empty() && !before(running.mean.data(), s.mean.data()) &&
+            !before(std::to_address(s.mean.end()), std::to_address(running.mean.end())) &&
+            running.var.data() - s.var.data() == running.mean.data() - s.mean.data(),
+        "running averages of other statistics");
+  }
+}
+
+NormVariant norm_variant(std::optional<NormVariant> wanted, bool fits) {
+  PASSNORM_CHECK(wanted != NormVariant::kOneRead || fits, "a norm that cannot be read once");
+  // No GPU has timed them yet: `passnorm bench kernels` has norm/X_one_read beside norm/X. Until
+  // its table says where one read is faster, nothing that fits is read once unasked.
+  return wanted.value_or(NormVariant::kTwoPass);
+}
+
+void norm_forward(CpuStream& stream, const NormForward& a) {
+  check(a);
+  norm_variant(a.variant, fits_one_read(stream, a));
+  norm_forward_in_two_passes(stream, a);
 }
 
 void check(const NormBackward& a) {

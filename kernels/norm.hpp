@@ -11,6 +11,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <span>
 
 #include "kernels/runtime/stream.hpp"
@@ -122,6 +123,23 @@ struct NormApply {
 void norm_apply(CpuStream& stream, const NormApply& a);
 void norm_apply(CudaStream& stream, const NormApply& a);
 
+/// How often a norm reads its tensors.
+enum class NormVariant {
+  kTwoPass,  ///< for the sums, and again for the result: any size
+  kOneRead,  ///< once: the chip keeps them until the sums are known. GPUs, and what fits there
+};
+
+/// Training forward: the statistics of x, the running averages that follow them, apply.
+struct NormForward {
+  NormStatistics statistics;
+  /// Of blocks of these statistics, one after the other; without channels: none.
+  std::array<NormUpdateRunning, 2> running{};
+  NormApply apply;  ///< of the same x; its lanes' mean and rstd are the statistics'
+  std::optional<NormVariant> variant{};  ///< empty: as norm_variant says
+};
+void norm_forward(CpuStream& stream, const NormForward& a);
+void norm_forward(CudaStream& stream, const NormForward& a);
+
 /// Gradients of NormApply. g_l = dy_l where the activation lets through, else 0.
 ///   dscale_l = sum g_l xhat,  dshift_l = sum g_l
 ///   dx = sum_l rstd (scale_l g_l) - rstd (S1 + xhat S2) / M,  S1 = sum_l sum scale_l g_l,  S2 =
@@ -145,16 +163,37 @@ struct NormBackward {
   bool accumulate_dx = false;                ///< add to dx
   View dresidual{};  ///< as residual in apply, or empty: g (kRelu, kIdentity) or dy (kReluThenAdd);
                      ///< a residual of half the rows gets the sum of the lanes
-  bool accumulate_dresidual = false;  ///< add to dresidual
+  bool accumulate_dresidual = false;     ///< add to dresidual
+  std::optional<NormVariant> variant{};  ///< empty: as norm_variant says
 };
 void norm_backward(CpuStream& stream, const NormBackward& a);
 void norm_backward(CudaStream& stream, const NormBackward& a);
+
+/// Whether kOneRead can compute it. On the CPU never.
+inline bool fits_one_read(const CpuStream&, const NormForward&) { return false; }
+inline bool fits_one_read(const CpuStream&, const NormBackward&) { return false; }
+bool fits_one_read(const CudaStream& stream, const NormForward& a);
+bool fits_one_read(const CudaStream& stream, const NormBackward& a);
+
+/// What is run. fits: whether kOneRead can compute it, by geometry, type and device; Error(kBug)
+/// where that is wanted and cannot be.
+NormVariant norm_variant(std::optional<NormVariant> wanted, bool fits);
+
+/// kTwoPass of a checked NormForward.
+template <class AnyStream>
+void norm_forward_in_two_passes(AnyStream& stream, const NormForward& a) {
+  norm_statistics(stream, a.statistics);
+  for (const NormUpdateRunning& running : a.running)
+    if (running.channels > 0) norm_update_running(stream, running);
+  norm_apply(stream, a.apply);
+}
 
 /// Error(kBug) unless sizes fit; the functions above call these first.
 void check(const NormStatistics& a);
 void check(const NormUpdateRunning& a);
 void check(const NormRstd& a);
 void check(const NormApply& a);
+void check(const NormForward& a);
 void check(const NormBackward& a);
 
 }  // namespace passnorm::kernels

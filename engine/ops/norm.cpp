@@ -46,12 +46,27 @@ Var result(Tape& tape, Tensor value, const Var& x, const Var& residual,
                      lanes.back().shift);
 }
 
-/// Memory for a [C] gradient that the kernel adds to.
-std::span<float> affine_sink(Stream& stream, const Var& parameter) {
-  if (!parameter.gradient) return {};
-  const GradientSink to = parameter.sink(stream);
-  if (!to.accumulate) dispatch(stream, [&](auto& s) { kernels::fill(s, {.y = to.value.view()}); });
-  return to.value.span();
+/// Where the gradients of the lanes' scales and shifts go. The kernel adds to all of them or to
+/// none: where one has been written before, those that have not start at 0.
+void set_affine_sinks(Stream& stream, const std::vector<NormLane>& lanes,
+                      kernels::NormBackward& b) {
+  std::vector<Tensor> unwritten;
+  const auto sink = [&](const Var& parameter) -> std::span<float> {
+    if (!parameter.gradient) return {};
+    const GradientSink to = parameter.sink(stream);
+    if (to.accumulate)
+      b.accumulate_affine = true;
+    else
+      unwritten.push_back(to.value);
+    return to.value.span();
+  };
+  for (size_t l = 0; l < lanes.size(); ++l) {
+    b.dscale[l] = sink(lanes[l].scale);
+    b.dshift[l] = sink(lanes[l].shift);
+  }
+  if (!b.accumulate_affine) return;
+  for (const Tensor& t : unwritten)
+    dispatch(stream, [&](auto& s) { kernels::fill(s, {.y = t.view()}); });
 }
 
 /// Gradients of one norm's input and affine from dy, that of its result; what concerns a residual
@@ -65,12 +80,8 @@ kernels::NormBackward backward_of(Stream& stream, const Var& x, const std::vecto
                           .fixed_statistics = o.fixed_statistics,
                           .x = x.value.view(),
                           .dy = dy,
-                          .lane = kernel_lanes(lanes),
-                          .accumulate_affine = true};
-  for (size_t l = 0; l < lanes.size(); ++l) {
-    b.dscale[l] = affine_sink(stream, lanes[l].scale);
-    b.dshift[l] = affine_sink(stream, lanes[l].shift);
-  }
+                          .lane = kernel_lanes(lanes)};
+  set_affine_sinks(stream, lanes, b);
   if (x.gradient) {
     const GradientSink to = x.sink(stream);
     b.dx = to.value.view();
@@ -85,8 +96,17 @@ void run(Stream& stream, const kernels::NormBackward& b) {
 
 }  // namespace
 
+void measure(Stream& stream, const std::optional<NormMeasurement>& measurement) {
+  if (!measurement) return;
+  dispatch(stream, [&](auto& s) {
+    kernels::norm_statistics(s, measurement->statistics);
+    for (const kernels::NormUpdateRunning& running : measurement->running)
+      if (running.channels > 0) kernels::norm_update_running(s, running);
+  });
+}
+
 Var norm(Tape& tape, const Var& x, const Residual& residual, const std::vector<NormLane>& lanes,
-         const NormOptions& o) {
+         const NormOptions& o, const std::optional<NormMeasurement>& measurement) {
   const Var& r = residual.x;
   const bool normalised = !residual.lanes.empty();  // the residual, as it is read
   if (normalised) {
@@ -107,7 +127,7 @@ Var norm(Tape& tape, const Var& x, const Residual& residual, const std::vector<N
     const bool relu_first = o.activation == NormActivation::kReluThenAdd;
     NormOptions alone = o;
     alone.activation = relu_first ? NormActivation::kRelu : NormActivation::kIdentity;
-    return add(tape, norm(tape, x, {}, lanes, alone),
+    return add(tape, norm(tape, x, {}, lanes, alone, measurement),
                normalised ? norm(tape, r, {}, residual.lanes, residual.options) : r,
                o.activation == NormActivation::kRelu);
   }
@@ -117,16 +137,22 @@ Var norm(Tape& tape, const Var& x, const Residual& residual, const std::vector<N
   const Var added = normalised ? result(tape, {}, r, {}, residual.lanes, residual.options) : r;
   const Var y = result(tape, Tensor::empty(stream, rows_of_lanes(x.shape(), o), x.value.dtype()), x,
                        added, lanes, o);
+  const kernels::NormApply apply{.geometry = o.geometry,
+                                 .lanes = static_cast<int>(lanes.size()),
+                                 .fork = o.fork,
+                                 .activation = o.activation,
+                                 .x = x.value.view(),
+                                 .residual = r.value.view(),
+                                 .residual_lane = kernel_lanes(residual.lanes),
+                                 .lane = kernel_lanes(lanes),
+                                 .y = y.value.view()};
   dispatch(stream, [&](auto& s) {
-    kernels::norm_apply(s, {.geometry = o.geometry,
-                            .lanes = static_cast<int>(lanes.size()),
-                            .fork = o.fork,
-                            .activation = o.activation,
-                            .x = x.value.view(),
-                            .residual = r.value.view(),
-                            .residual_lane = kernel_lanes(residual.lanes),
-                            .lane = kernel_lanes(lanes),
-                            .y = y.value.view()});
+    if (measurement)
+      kernels::norm_forward(
+          s,
+          {.statistics = measurement->statistics, .running = measurement->running, .apply = apply});
+    else
+      kernels::norm_apply(s, apply);
   });
 
   // Without a residual the sign of the ReLU is recomputed from x, and y need not be kept for it.

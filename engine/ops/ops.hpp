@@ -4,6 +4,7 @@
 #pragma once
 
 #include <optional>
+#include <optional>
 #include <vector>
 
 #include "engine/autograd/tape.hpp"
@@ -59,10 +60,19 @@ struct Residual {
       : x(of), lanes(std::move(norm)), options(how) {}
 };
 
+/// Statistics of x still to be taken: into the tables of its norm's lanes, and running averages
+/// after them.
+struct NormMeasurement {
+  kernels::NormStatistics statistics;
+  std::array<kernels::NormUpdateRunning, 2> running{};
+  Tensor var = {};  ///< where the variance goes that the averages read
+};
+void measure(Stream& stream, const std::optional<NormMeasurement>& measurement);
+
 /// Normalise, affine per lane, residual, activation (kernels/norm.hpp). lanes: one, or two where
-/// they differ. Shared operands serve both lanes.
+/// they differ. Shared operands serve both lanes. measurement: what has to be measured first.
 Var norm(Tape& tape, const Var& x, const Residual& residual, const std::vector<NormLane>& lanes,
-         const NormOptions& options);
+         const NormOptions& options, const std::optional<NormMeasurement>& measurement = {});
 
 /// a + b, or relu(a + b); a shared operand is broadcast to a split one.
 Var add(Tape& tape, const Var& a, const Var& b, bool relu);

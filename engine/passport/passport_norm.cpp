@@ -113,52 +113,45 @@ PassportNorm PassportNorm::at_site(ParameterSet& set, const std::string& name, c
   return norm;
 }
 
-PassportNorm::Statistics PassportNorm::measure(Stream& stream, const Var& x, const Tensor& sums,
-                                               const NormGeometry& geometry) const {
+PassportNorm::Statistics PassportNorm::tables(Stream& stream, const NormGeometry& geometry) {
   const Shape table{geometry.blocks, geometry.groups};
-  const Statistics out{Tensor::empty(stream, table), Tensor::empty(stream, table)};
-  const bool batch = spec_.kind == NormKind::kBatch;
-  const Tensor var = batch ? Tensor::empty(stream, table) : Tensor();
-  dispatch(stream, [&](auto& s) {
-    kernels::norm_statistics(s, {.geometry = geometry,
-                                 .x = x.value.view(),
-                                 .mean = out.mean.span(),
-                                 .rstd = out.rstd.span(),
-                                 .var = batch ? var.span() : std::span<float>(),
-                                 .eps = spec_.eps,
-                                 .sums = sums ? sums.span() : std::span<float>()});
-  });
-  if (!batch) return out;
-
-  const float m = spec_.momentum;
-  const auto update = [&](const Running& to, int64_t block, float momentum) {
-    update_running(stream, to, out.mean, var, block, geometry.group_size(), momentum);
-  };
-  if (!x.lanes.is_both()) {
-    update(running_[static_cast<size_t>(x.lanes.branch())], 0, m);
-  } else if (x.lanes.is_shared() && running_[0] == running_[1]) {
-    update(running_[0], 0,
-           1 - (1 - m) * (1 - m));  // both branches' updates with equal statistics, in one
-  } else {
-    update(running_[0], 0, m);
-    update(running_[1], geometry.blocks - 1, m);
-  }
-  return out;
+  return {Tensor::empty(stream, table), Tensor::empty(stream, table)};
 }
 
-void PassportNorm::update_running(Stream& stream, const Running& to, const Tensor& mean,
-                                  const Tensor& var, int64_t block, int64_t count,
-                                  float momentum) const {
+ops::NormMeasurement PassportNorm::measurement(Stream& stream, const Var& x, const Tensor& sums,
+                                               const NormGeometry& geometry,
+                                               const Statistics& into) const {
+  ops::NormMeasurement m{.statistics = {.geometry = geometry,
+                                        .x = x.value.view(),
+                                        .mean = into.mean.span(),
+                                        .rstd = into.rstd.span(),
+                                        .eps = spec_.eps}};
+  if (sums) m.statistics.sums = sums.span();
+  if (spec_.kind != NormKind::kBatch) return m;
+
+  m.var = Tensor::empty(stream, into.mean.shape());
+  m.statistics.var = m.var.span();
   const int64_t c = spec_.channels;
-  dispatch(stream, [&](auto& s) {
-    kernels::norm_update_running(s, {.channels = c,
-                                     .count = count,
-                                     .mean = mean.slice(block * c, {c}).span(),
-                                     .var = var.slice(block * c, {c}).span(),
-                                     .running_mean = to.mean->value.span(),
-                                     .running_var = to.var->value.span(),
-                                     .momentum = momentum});
-  });
+  const auto update = [&](const Running& to, int64_t block,
+                          float momentum) -> kernels::NormUpdateRunning {
+    return {.channels = c,
+            .count = geometry.group_size(),
+            .mean = into.mean.slice(block * c, {c}).span(),
+            .var = m.var.slice(block * c, {c}).span(),
+            .running_mean = to.mean->value.span(),
+            .running_var = to.var->value.span(),
+            .momentum = momentum};
+  };
+  const float once = spec_.momentum;
+  if (!x.lanes.is_both()) {
+    m.running = {update(running_[static_cast<size_t>(x.lanes.branch())], 0, once)};
+  } else if (x.lanes.is_shared() && running_[0] == running_[1]) {
+    // both branches' updates with equal statistics, in one
+    m.running = {update(running_[0], 0, 1 - (1 - once) * (1 - once))};
+  } else {
+    m.running = {update(running_[0], 0, once), update(running_[1], geometry.blocks - 1, once)};
+  }
+  return m;
 }
 
 PassportNorm::Statistics PassportNorm::running(Stream& stream,
@@ -180,8 +173,7 @@ PassportNorm::Statistics PassportNorm::running(Stream& stream,
 
 /// Of what is not normalised: mean 0, deviation 1.
 PassportNorm::Statistics PassportNorm::none(Stream& stream, const NormGeometry& geometry) {
-  const Shape table{geometry.blocks, geometry.groups};
-  const Statistics out{Tensor::empty(stream, table), Tensor::empty(stream, table)};
+  const Statistics out = tables(stream, geometry);
   dispatch(stream, [&](auto& s) {
     kernels::fill(s, {.y = out.mean.view(), .value = 0});
     kernels::fill(s, {.y = out.rstd.view(), .value = 1});
@@ -192,13 +184,22 @@ PassportNorm::Statistics PassportNorm::none(Stream& stream, const NormGeometry& 
 Var PassportNorm::forward(Pass& pass, const Var& x, const Epilogue& epilogue,
                           const Tensor& sums) const {
   PASSNORM_CHECK(!epilogue.pool || !epilogue.residual.x.value, "a maximum after a residual");
-  ops::Residual norm = unapplied(pass, x, sums);
+  auto [norm, measurement] = unmeasured(pass, x, sums);
   norm.options.activation = epilogue.activation;
-  return epilogue.pool ? ops::norm_pool(pass.tape, x, norm.lanes, norm.options, *epilogue.pool)
-                       : ops::norm(pass.tape, x, epilogue.residual, norm.lanes, norm.options);
+  if (!epilogue.pool)
+    return ops::norm(pass.tape, x, epilogue.residual, norm.lanes, norm.options, measurement);
+  ops::measure(pass.tape.stream(), measurement);
+  return ops::norm_pool(pass.tape, x, norm.lanes, norm.options, *epilogue.pool);
 }
 
 ops::Residual PassportNorm::unapplied(Pass& pass, const Var& x, const Tensor& sums) const {
+  const Unmeasured u = unmeasured(pass, x, sums);
+  ops::measure(pass.tape.stream(), u.measurement);
+  return u.norm;
+}
+
+PassportNorm::Unmeasured PassportNorm::unmeasured(Pass& pass, const Var& x,
+                                                  const Tensor& sums) const {
   for (const Branch b : {Branch::kPublic, Branch::kPassport})
     if (x.lanes.has(b) && !source_[static_cast<size_t>(b)])
       fail(Fault::kSecret,
@@ -217,10 +218,12 @@ ops::Residual PassportNorm::unapplied(Pass& pass, const Var& x, const Tensor& su
   const bool fixed = !spec_.normalise || (spec_.keeps_statistics() && pass.mode == Mode::kEvaluate);
 
   std::array<Statistics, 2> statistics;
+  std::optional<ops::NormMeasurement> to_measure;
   if (!spec_.normalise) {
     statistics[0] = statistics[1] = none(stream, geometry);
   } else if (!fixed) {
-    statistics[0] = statistics[1] = measure(stream, x, sums, geometry);
+    statistics[0] = statistics[1] = tables(stream, geometry);
+    to_measure = measurement(stream, x, sums, geometry, statistics[0]);
   } else if (fork) {
     statistics = {running(stream, {Branch::kPublic}), running(stream, {Branch::kPassport})};
   } else if (x.lanes.is_split()) {
@@ -242,7 +245,7 @@ ops::Residual PassportNorm::unapplied(Pass& pass, const Var& x, const Tensor& su
   } else {
     add_lane(x.lanes.is_both() ? Branch::kPublic : x.lanes.branch());
   }
-  return {x, lanes, {.geometry = geometry, .fork = fork, .fixed_statistics = fixed}};
+  return {{x, lanes, {.geometry = geometry, .fork = fork, .fixed_statistics = fixed}}, to_measure};
 }
 
 }  // namespace passnorm

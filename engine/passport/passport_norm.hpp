@@ -117,6 +117,11 @@ class PassportNorm {
   struct Statistics {
     Tensor mean, rstd;  ///< [B, G]
   };
+  /// A norm with what its statistics still have to be taken from.
+  struct Unmeasured {
+    ops::Residual norm;
+    std::optional<ops::NormMeasurement> measurement;  ///< empty: the statistics stand
+  };
 
   explicit PassportNorm(const NormSpec& spec) : spec_(spec) {}
   static std::shared_ptr<AffineSource> add_affine(ParameterSet& set, const std::string& name,
@@ -124,12 +129,13 @@ class PassportNorm {
                                                   bool secret);
   static Running add_running(ParameterSet& set, const std::string& name,
                              const std::string& released, int64_t channels, bool secret);
-  Statistics measure(Stream& stream, const Var& x, const Tensor& sums,
-                     const kernels::NormGeometry& geometry) const;
+  Unmeasured unmeasured(Pass& pass, const Var& x, const Tensor& sums) const;
+  ops::NormMeasurement measurement(Stream& stream, const Var& x, const Tensor& sums,
+                                   const kernels::NormGeometry& geometry,
+                                   const Statistics& into) const;
   Statistics running(Stream& stream, const std::vector<Branch>& blocks) const;
+  static Statistics tables(Stream& stream, const kernels::NormGeometry& geometry);
   static Statistics none(Stream& stream, const kernels::NormGeometry& geometry);
-  void update_running(Stream& stream, const Running& to, const Tensor& mean, const Tensor& var,
-                      int64_t block, int64_t count, float momentum) const;
 
   NormSpec spec_;
   std::array<std::shared_ptr<AffineSource>, 2>

@@ -379,6 +379,7 @@ HWY_EXPORT(backward);
 
 void norm_backward(CpuStream& stream, const NormBackward& a) {
   check(a);
+  norm_variant(a.variant, fits_one_read(stream, a));
   bool affine = false;
   for (size_t l = 0; l < static_cast<size_t>(a.lanes); ++l)
     affine |= !a.dscale[l].empty() || !a.dshift[l].empty();

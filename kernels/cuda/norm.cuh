@@ -93,18 +93,27 @@ bool divides(const NormGeometry& g, std::initializer_list<const void*> addresses
 }
 
 /// scale xhat + shift = multiplier x + addend. The same operations wherever it is called: apply and
-/// backward must see the same sign.
+/// backward must see the same sign. mean, rstd: tables of a block of x, from statistic `first` on.
+template <int kWidth>
+__device__ __forceinline__ void coefficients(const Lane& lane, const Groups& groups,
+                                             const float* mean, const float* rstd, int first,
+                                             int channel, float (&multiplier)[kWidth],
+                                             float (&addend)[kWidth]) {
+  for (int i = 0; i < kWidth; ++i) {
+    const int at = groups.of(channel, i) - first;
+    const float scale = lane.scale == nullptr ? 1.0f : lane.scale[channel + i];
+    const float shift = lane.shift == nullptr ? 0.0f : lane.shift[channel + i];
+    multiplier[i] = rstd[at] * scale;
+    addend[i] = fmaf(-mean[at], multiplier[i], shift);
+  }
+}
+/// By the lane's own statistics.
 template <int kWidth>
 __device__ __forceinline__ void coefficients(const Lane& lane, const Groups& groups, int64_t block,
                                              int channel, float (&multiplier)[kWidth],
                                              float (&addend)[kWidth]) {
-  for (int i = 0; i < kWidth; ++i) {
-    const int64_t at = block * groups.count + groups.of(channel, i);
-    const float scale = lane.scale == nullptr ? 1.0f : lane.scale[channel + i];
-    const float shift = lane.shift == nullptr ? 0.0f : lane.shift[channel + i];
-    multiplier[i] = lane.rstd[at] * scale;
-    addend[i] = fmaf(-lane.mean[at], multiplier[i], shift);
-  }
+  coefficients(lane, groups, lane.mean + block * groups.count, lane.rstd + block * groups.count, 0,
+               channel, multiplier, addend);
 }
 template <class T, int kWidth>
 __device__ __forceinline__ float at(const gpu::Chunk<T, kWidth>& chunk, int i) {

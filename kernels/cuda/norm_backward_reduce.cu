@@ -1,6 +1,4 @@
-#include "kernels/cuda/block.cuh"
-#include "kernels/cuda/norm.cuh"
-#include "kernels/cuda/norm_backward.hpp"
+#include "kernels/cuda/norm_gradient.cuh"
 #include "kernels/runtime/scratch.hpp"
 
 namespace passnorm::kernels {
@@ -11,41 +9,6 @@ using gpu::Shared;
 
 constexpr int kThreads = 512;  // of a block that reduces, at most
 constexpr int kFinishThreads = 1024;
-
-/// From sums per channel to gradients.
-struct FinishArguments {
-  float* sums;  ///< [B, parts, lanes of a fork or 1, {g, g (x - mean)}, C]
-  int64_t blocks;
-  int64_t second_lane;  ///< without a fork: the first block of lane 1
-  int parts, channels;
-  Groups groups;
-  Lane lane[2];
-  NormTerms terms;
-  float* dscale[2];  ///< [C], or null
-  float* dshift[2];
-  float inverse_count;  ///< 1 / M
-  bool accumulate_affine;
-
-  /// Sum of g xhat, from the sums of g and of g (x - mean of `of`). at: of mean and rstd.
-  __device__ float times_xhat(const Lane& l, const Lane& of, int64_t at, float sum,
-                              float product) const {
-    return l.rstd[at] * fmaf(of.mean[at] - l.mean[at], sum, product);
-  }
-  /// s1, s2: sums of scale g and of scale g xhat over the statistic's elements and both lanes.
-  __device__ void put_terms(const Lane& l, int64_t at, float s1, float s2) const {
-    if (terms.slope == nullptr) return;
-    const float rstd = l.rstd[at] * inverse_count;
-    const float slope = -rstd * l.rstd[at] * s2;
-    terms.slope[at] = slope;
-    terms.constant[at] = fmaf(-rstd, s1, -slope * l.mean[at]);
-  }
-  __device__ void put_affine(int of_lane, int c, float scale, float shift) const {
-    if (float* to = dscale[of_lane]; to != nullptr)
-      to[c] = accumulate_affine ? to[c] + scale : scale;
-    if (float* to = dshift[of_lane]; to != nullptr)
-      to[c] = accumulate_affine ? to[c] + shift : shift;
-  }
-};
 
 template <class T>
 struct ReduceArguments {
@@ -58,45 +21,6 @@ struct ReduceArguments {
   FinishArguments out;
   unsigned* tickets;
 };
-
-/// One channel's sums over the parts, for each block of x in turn; then its gradients. Threads as
-/// [heights][tile_channels].
-template <int kWidth, int kLanes>
-__device__ void finish_tile(const FinishArguments& f, float* exchange) {
-  const int thread = gpu::thread_of_block();
-  const int tile = static_cast<int>(blockDim.x) * kWidth;
-  const int heights = gpu::threads_of_block() / tile;
-  const int c = static_cast<int>(blockIdx.x) * tile + thread % tile;
-  const bool split = kLanes == 1 && f.second_lane < f.blocks;
-  for (int pass = 0; pass < (split ? 2 : 1); ++pass) {
-    float dscale[kLanes] = {}, dshift[kLanes] = {};
-    const Lane& own = pass == 0 ? f.lane[0] : f.lane[1];
-    for (int64_t block = pass == 0 ? 0 : f.second_lane;
-         block < (split && pass == 0 ? f.second_lane : f.blocks); ++block) {
-      float total[2 * kLanes] = {};
-      if (c < f.channels)
-        for (int k = thread / tile; k < f.parts; k += heights)
-          for (int q = 0; q < 2 * kLanes; ++q)
-            total[q] += f.sums[((block * f.parts + k) * 2 * kLanes + q) * f.channels + c];
-      gpu::merge_rows(total, tile, heights, exchange, AddFloats());
-      if (thread >= tile || c >= f.channels) continue;
-      const int64_t at = block * f.groups.count + c;
-      float s1 = 0, s2 = 0;
-      for (int l = 0; l < kLanes; ++l) {
-        const Lane& lane = l == 0 ? own : f.lane[1];
-        const float product = f.times_xhat(lane, own, at, total[2 * l], total[2 * l + 1]);
-        const float scale = lane.scale == nullptr ? 1.0f : lane.scale[c];
-        dshift[l] += total[2 * l];
-        dscale[l] += product;
-        s1 = fmaf(scale, total[2 * l], s1);
-        s2 = fmaf(scale, product, s2);
-      }
-      f.put_terms(own, at, s1, s2);
-    }
-    if (thread < tile && c < f.channels)
-      for (int l = 0; l < kLanes; ++l) f.put_affine(pass + l, c, dscale[l], dshift[l]);
-  }
-}
 
 // One block: ptxas for sm_80 spills to make room for more.
 template <class T, int kWidth, bool kFork, bool kMaskByY>
@@ -125,34 +49,21 @@ __global__ void __launch_bounds__(kThreads, 1)
       for (int i = 0; i < kWidth; ++i)
         mean[i] = own.mean[block * f.groups.count + f.groups.of(c, i)];
       for (int row = first_row; row < a.rows; row += kUnroll * stride) {
-        gpu::Chunk<T, kWidth> x[kUnroll], dy[kUnroll][kLanes], y[kMaskByY ? kUnroll : 1][kLanes];
+        GradientRow<T, kWidth, kFork, kMaskByY> operands[kUnroll];
 #pragma unroll
-        for (int u = 0; u < kUnroll; ++u) {
+        for (int u = 0; u < kUnroll; ++u)
           // Past the end row 0 again: all loads are under way together.
-          const int64_t at_row = (block + 1) * a.rows - 1 - min(row + u * stride, a.rows - 1);
-          x[u] = gpu::load_chunk<kWidth>(a.x + at_row * f.channels + c);
-          for (int l = 0; l < kLanes; ++l) {
-            const int64_t from = (at_row + l * f.blocks * a.rows) * f.channels + c;
-            dy[u][l] = gpu::load_chunk<kWidth>(a.dy + from);
-            if constexpr (kMaskByY) y[u][l] = gpu::load_chunk<kWidth>(a.y + from);
-          }
-        }
+          operands[u].read(a, f.blocks * a.rows,
+                           (block + 1) * a.rows - 1 - min(row + u * stride, a.rows - 1), f.channels,
+                           c, [](const T* p) { return gpu::load_chunk<kWidth>(p); });
 #pragma unroll
         for (int u = 0; u < kUnroll; ++u) {
           if (row + u * stride >= a.rows) break;
           for (int l = 0; l < kLanes; ++l)
-            for (int i = 0; i < kWidth; ++i) {
-              float pre_activation;
-              if constexpr (kMaskByY)
-                pre_activation = at(y[u][l], i);
-              else
-                pre_activation = fmaf(at(x[u], i), multiplier[l][i], addend[l][i]);
-              const float g = pre_activation <= a.floor ? 0.0f : at(dy[u][l], i);  // NaN passes
-              float& sum = value[2 * l * kWidth + i];
-              float& product = value[(2 * l + 1) * kWidth + i];
-              sum += g;
-              product = fmaf(g, at(x[u], i) - mean[i], product);
-            }
+            for (int i = 0; i < kWidth; ++i)
+              add_products<kWidth>(value, l, i,
+                                   operands[u].gradient(l, i, multiplier, addend, a.floor),
+                                   at(operands[u].x, i) - mean[i]);
         }
       }
     }
@@ -250,7 +161,6 @@ void reduce(CudaStream& stream, const NormBackward& a, const NormTerms& terms) {
   const NormWalk walk = norm_walk(g, tiles, columns, threads, full / threads);
   constexpr int kLanes = kFork ? 2 : 1;
   const Scratch<float> sums(stream, g.blocks * walk.grid.y * 2 * kLanes * g.channels);
-  const auto data = [](std::span<float> s) { return s.empty() ? nullptr : s.data(); };
   ReduceArguments<T> r{
       .x = a.x.as<T>(),
       .dy = a.dy.as<T>(),
@@ -260,25 +170,18 @@ void reduce(CudaStream& stream, const NormBackward& a, const NormTerms& terms) {
       // A block of few rows has fewer threads than its tile has channels.
       .finish = g.groups == g.channels && g.blocks <= 2 && tiles <= CudaStream::kTickets &&
                 int64_t{walk.block.x} * walk.block.y * walk.block.z >= columns * kWidth,
-      .out = {.sums = sums.data(),
-              .blocks = g.blocks,
-              .second_lane = !a.fork && a.lanes == 2 ? g.blocks / 2 : g.blocks,
-              .parts = static_cast<int>(walk.grid.y),
-              .channels = static_cast<int>(g.channels),
-              .groups = groups_of(g),
-              .lane = {device_lane(a.lane[0]), device_lane(a.lane[1])},
-              .terms = terms,
-              .dscale = {data(a.dscale[0]), data(a.dscale[1])},
-              .dshift = {data(a.dshift[0]), data(a.dshift[1])},
-              .inverse_count = 1.0f / static_cast<float>(g.group_size()),
-              .accumulate_affine = a.accumulate_affine},
+      .out = finish_arguments(a, sums.data(), walk.grid.y, terms),
       .tickets = stream.tickets()};
   gpu::launch(stream, norm_backward_reduce_kernel<T, kWidth, kFork, kMaskByY>, walk.grid,
               walk.block, 0, r);
-  if (!r.finish) finish<kLanes>(stream, a, r.out);
+  if (!r.finish) norm_backward_finish(stream, a, r.out);
 }
 
 }  // namespace
+
+void norm_backward_finish(CudaStream& stream, const NormBackward& a, const FinishArguments& f) {
+  a.fork ? finish<2>(stream, a, f) : finish<1>(stream, a, f);
+}
 
 void norm_backward_reduce(CudaStream& stream, const NormBackward& a, const NormTerms& terms) {
   visit_norm_backward(a, [&](auto zero, auto width, auto fork, auto mask_by_y) {

@@ -62,14 +62,19 @@ T* dynamic_shared() {
   return reinterpret_cast<T*>(emulator::dynamic_shared_memory);
 }
 
+/// A kernel with its arguments.
+template <class... P, class... A>
+std::function<void()> bound(void (*kernel)(P...), A&&... a) {
+  return [kernel, arguments = std::tuple<P...>(static_cast<P>(std::forward<A>(a))...)] {
+    std::apply(kernel, arguments);
+  };
+}
+
 template <class... P, class... A>
 void launch(CudaStream& stream, void (*kernel)(P...), dim3 grid, dim3 block,
             std::size_t shared_bytes, A&&... a) {
   emulator::queue_of(stream.handle())
-      .launch({grid, block, shared_bytes,
-               [kernel, arguments = std::tuple<P...>(static_cast<P>(std::forward<A>(a))...)] {
-                 std::apply(kernel, arguments);
-               }});
+      .launch({grid, block, shared_bytes, bound(kernel, std::forward<A>(a)...)});
 }
 
 inline float to_float(float x) { return x; }

@@ -37,6 +37,15 @@ Idle& idle() {
   return all;
 }
 
+size_t blocks_of(const Launch& l) { return size_t{l.grid.x} * l.grid.y * l.grid.z; }
+
+/// Blocks that a multiprocessor of compute capability 9.0 runs at a time, as far as its threads and
+/// its shared memory, of which it keeps 1 KB for each, allow.
+size_t resident_blocks(const Launch& l) {
+  const size_t threads = (l.block.x * l.block.y * l.block.z + 31) / 32 * 32;
+  return std::min({size_t{32}, 2048 / threads, (size_t{228} << 10) / (l.shared_bytes + 1024)});
+}
+
 std::string text(const dim3& d) { return concat(d.x, "x", d.y, "x", d.z); }
 
 }  // namespace
@@ -49,34 +58,53 @@ void check(const Launch& l) {
   if (!in(l.grid.x, 0x7fffffff) || !in(l.grid.y, 65535) || !in(l.grid.z, 65535))
     throw KernelError(concat("a launch with a grid of ", text(l.grid), " blocks"));
   // More than this has to be asked for, which gpu::launch does not.
-  constexpr size_t kMost = 48 << 10;
-  if (l.shared_bytes > kMost)
+  constexpr size_t kUnasked = 48 << 10;
+  if (l.shared_bytes > (l.on_chip ? kMostSharedBytes : kUnasked))
     throw KernelError(concat("a launch with ", l.shared_bytes, " bytes of dynamic shared memory"));
+  if (l.cooperative && blocks_of(l) > kMultiprocessors * resident_blocks(l))
+    throw KernelError(concat("a cooperative launch of ", blocks_of(l), " blocks, of which ",
+                             kMultiprocessors * resident_blocks(l), " fit"));
 }
 
 void run(const Launch& l) {
   const Schedule now = schedule();
-  const size_t blocks = size_t{l.grid.x} * l.grid.y * l.grid.z;
+  const size_t blocks = blocks_of(l);
   std::vector<size_t> order(blocks);
   for (size_t i = 0; i < blocks; ++i) order[i] = i;
   if (now.order == Order::kDescending) std::ranges::reverse(order);
   if (now.order == Order::kRandom) std::ranges::shuffle(order, std::mt19937_64(now.seed));
 
-  const size_t threads = std::min(static_cast<size_t>(std::max(now.threads, 1)), blocks);
+  const size_t threads =
+      l.cooperative ? blocks : std::min(static_cast<size_t>(std::max(now.threads, 1)), blocks);
   const std::vector<Processor*> processors = idle().take(threads);
-  std::vector<std::exception_ptr> failures(threads);
+  std::mutex mutex;
+  std::exception_ptr failure;  // the first
   char fence = 0;
-  // Processors never wait for each other: ThreadSanitizer would see no race between their blocks.
+  const auto run_block = [&](size_t place, Grid* grid) {
+    const auto i = static_cast<unsigned>(order[place]);
+    processors[place % threads]->run_block(
+        l, now, &fence, {i % l.grid.x, i / l.grid.x % l.grid.y, i / (l.grid.x * l.grid.y)}, grid,
+        place);
+  };
+  const auto keep_failure = [&] {
+    const std::lock_guard lock(mutex);
+    if (!failure) failure = std::current_exception();
+  };
+  Grid grid(blocks, now.threads == 1);
+  // Processors never wait for each other but at barriers of the grid: ThreadSanitizer would see no
+  // race between their blocks.
   const auto work = [&](size_t first) {
     try {
-      for (size_t k = first; k < blocks; k += threads) {
-        const auto i = static_cast<unsigned>(order[k]);
-        processors[first]->run_block(
-            l, now, &fence, {i % l.grid.x, i / l.grid.x % l.grid.y, i / (l.grid.x * l.grid.y)});
+      if (l.cooperative) {
+        grid.begin(first);
+        run_block(first, &grid);
+      } else {
+        for (size_t k = first; k < blocks; k += threads) run_block(k, nullptr);
       }
     } catch (...) {
-      failures[first] = std::current_exception();
+      keep_failure();
     }
+    if (l.cooperative) grid.end();
   };
   if (threads == 1) {
     work(0);
@@ -85,13 +113,13 @@ void run(const Launch& l) {
     for (size_t i = 0; i < threads; ++i) running.emplace_back(work, i);
   }
   idle().give(processors);
-  for (const std::exception_ptr& failure : failures)
-    if (failure) std::rethrow_exception(failure);
+  if (failure) std::rethrow_exception(failure);
 }
 
 int block_barrier(Reduction reduction, bool predicate, const Where& where) {
   return Processor::current().block_barrier(reduction, predicate, where);
 }
+void grid_barrier(const Where& where) { Processor::current().grid_barrier(where); }
 void warp_barrier(unsigned mask, const Where& where) {
   Processor::current().exchange(Processor::Exchange::kBarrier, mask, 0, 0, where);
 }

@@ -1,13 +1,14 @@
 // Runs CUDA kernels on the CPU, for tests. Every CUDA thread is a fibre; the fibres of a block
 // share one thread of the CPU and give way only at barriers and warp intrinsics, in the order that
-// the schedule says. Nothing here depends on the sanitizers, but under ThreadSanitizer each CUDA
-// thread is a thread of its own whose order with others comes from CUDA's barriers and fences
-// alone: a missing one is reported whatever the order was.
+// the schedule says; blocks of a cooperative launch take turns, each until it waits for the others.
+// Nothing here depends on the sanitizers, but under ThreadSanitizer each CUDA thread is a thread of
+// its own whose order with others comes from CUDA's barriers and fences alone: a missing one is
+// reported whatever the order was.
 //
-// Found: barriers that not all threads reach, or reach on different lines; misused warp intrinsics;
-// indices outside a Shared array; overrun dynamic shared memory; launches beyond the limits of
-// compute capability 9.0 (all KernelError). Shared memory starts as 0xFF bytes (NaN, -1). Not
-// modelled: speed, reordering by a weak memory beyond missing fences, fast-math.
+// Found: barriers of a block or grid that not all threads reach, or reach on different lines;
+// misused warp intrinsics; indices outside a Shared array; overrun dynamic shared memory; launches
+// beyond the limits of compute capability 9.0 (all KernelError). Shared memory starts as 0xFF bytes
+// (NaN, -1). Not modelled: speed, reordering by a weak memory beyond missing fences, fast-math.
 #pragma once
 
 #include <cstddef>
@@ -40,11 +41,17 @@ struct Where {
   }
 };
 
+// Of the emulated GPU. Few multiprocessors: grids that walk over their data walk in small tests.
+inline constexpr unsigned kMultiprocessors = 4;
+inline constexpr std::size_t kMostSharedBytes = 227 << 10;  ///< of a block
+
 /// What all blocks of a launch share. `body` is the kernel with its arguments.
 struct Launch {
   dim3 grid, block;
   std::size_t shared_bytes = 0;
   std::function<void()> body;
+  bool on_chip = false;      ///< more than 48 KB of shared memory have been asked for
+  bool cooperative = false;  ///< all blocks at the same time
 };
 /// KernelError when a GPU would refuse it.
 void check(const Launch& launch);
@@ -61,6 +68,8 @@ inline thread_local constinit std::uint64_t block_number =
 enum class Reduction { kNone, kCount, kAnd, kOr };
 /// __syncthreads and its reductions of `predicate`.
 int block_barrier(Reduction reduction, bool predicate, const Where& where);
+/// Of all threads of a cooperative launch.
+void grid_barrier(const Where& where);
 
 void warp_barrier(unsigned mask, const Where& where);
 /// The value of lane `source`; all bits 1 when that lane takes no part.

@@ -38,9 +38,10 @@ Processor& Processor::current() {
 }
 
 void Processor::run_block(const Launch& launch, const Schedule& schedule, void* launch_fence,
-                          uint3 index) {
+                          uint3 index, Grid* grid, size_t place) {
   const Unseen unseen;
   launch_ = &launch, schedule_ = schedule, launch_fence_ = launch_fence, block_ = index;
+  grid_ = grid, place_ = place, grid_barriers_ = 0;
   error_.clear(), failure_ = nullptr;
   random_.seed(schedule_.seed * 0x9E3779B97F4A7C15u + index.x + 7919u * index.y +
                104729u * index.z);
@@ -123,7 +124,7 @@ void Processor::schedule(unsigned threads) {
     }
     if (preempted || failed() || alive_ == 0) continue;
     if (arrived_ == alive_)
-      release_barrier();
+      end_barrier(threads);
     else
       error_ = concat("block ", text(block_), ": deadlock; ", waiting(threads));
   }
@@ -160,10 +161,19 @@ void Processor::suspend() {
 }
 
 int Processor::block_barrier(Reduction reduction, bool predicate, const Where& where) {
+  return wait_for_all(false, reduction, predicate, where);
+}
+
+void Processor::grid_barrier(const Where& where) {
+  if (grid_ == nullptr) fail("a grid barrier in a launch that is not cooperative");
+  wait_for_all(true, Reduction::kNone, false, where);
+}
+
+int Processor::wait_for_all(bool of_grid, Reduction reduction, bool predicate, const Where& where) {
   const Unseen unseen;
-  if (arrived_ == 0) barrier_ = where, reduction_ = reduction, count_ = 0;
+  if (arrived_ == 0) barrier_ = where, of_grid_ = of_grid, reduction_ = reduction, count_ = 0;
   if (where.line != barrier_.line || std::strcmp(where.file, barrier_.file) != 0 ||
-      reduction != reduction_)
+      of_grid != of_grid_ || reduction != reduction_)
     fail(
         concat("barriers of the block on different lines: ", text(barrier_), " and ", text(where)));
   ++arrived_;
@@ -171,14 +181,23 @@ int Processor::block_barrier(Reduction reduction, bool predicate, const Where& w
   Thread& t = *running_;
   t.where = where;
   warps_[t.number / kLanes].at_barrier |= 1u << t.number % kLanes;
-  char* token = &barrier_token_[generation_ & 1];
+  void* token = of_grid ? grid_->token(grid_barriers_) : &barrier_token_[generation_ & 1];
   release(token);
   suspend();
   acquire(token);
   return result_;
 }
 
-void Processor::release_barrier() {
+// Of threads that have all arrived.
+void Processor::end_barrier(unsigned threads) {
+  if (of_grid_) {
+    if (!grid_->meet(place_)) {
+      error_ = concat("block ", text(block_), ": other blocks never reach the grid's barrier; ",
+                      waiting(threads));
+      return;
+    }
+    ++grid_barriers_;
+  }
   const int all = static_cast<int>(alive_);
   result_ = reduction_ == Reduction::kAnd  ? count_ == all
             : reduction_ == Reduction::kOr ? count_ > 0

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "tests/emulator/fibre.hpp"
+#include "tests/emulator/grid.hpp"
 #include "tests/emulator/machine.hpp"
 #include "tests/emulator/schedule.hpp"
 
@@ -21,11 +22,13 @@ class Processor {
   /// The one whose block runs on this thread of the CPU. KernelError outside kernels.
   static Processor& current();
 
-  /// On the calling thread of the CPU.
-  void run_block(const Launch& launch, const Schedule& schedule, void* launch_fence, uint3 index);
+  /// On the calling thread of the CPU. grid: of a cooperative launch, where the block has `place`.
+  void run_block(const Launch& launch, const Schedule& schedule, void* launch_fence, uint3 index,
+                 Grid* grid = nullptr, size_t place = 0);
 
   // Called by the block's threads (machine.hpp).
   int block_barrier(Reduction reduction, bool predicate, const Where& where);
+  void grid_barrier(const Where& where);
   enum class Exchange { kBarrier, kShuffle, kBallot };
   std::uint64_t exchange(Exchange kind, unsigned mask, std::uint64_t value, unsigned source,
                          const Where& where);
@@ -66,8 +69,9 @@ class Processor {
   void run_warp(unsigned index);
   void resume(Thread& thread);
   void suspend();
+  int wait_for_all(bool of_grid, Reduction reduction, bool predicate, const Where& where);
   void complete_exchanges(unsigned index);
-  void release_barrier();
+  void end_barrier(unsigned threads);
   void arrange(std::vector<unsigned>& order);
   std::string waiting(unsigned threads) const;
   bool failed() const { return !error_.empty() || failure_; }
@@ -87,6 +91,9 @@ class Processor {
   Reduction reduction_ = Reduction::kNone;
   int count_ = 0, result_ = 0;
   unsigned generation_ = 0;
+  bool of_grid_ = false;  ///< and of the other blocks'
+  Grid* grid_ = nullptr;
+  size_t place_ = 0, grid_barriers_ = 0;
   // Why the block stops early: a rule of CUDA that was broken, or an exception of the kernel.
   std::string error_;
   std::exception_ptr failure_;

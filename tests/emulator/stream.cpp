@@ -23,7 +23,6 @@ using emulator::Queue;
 using emulator::queue_of;
 using emulator::Record;
 
-constexpr int kMultiprocessors = 4;  // few: grids that walk over their data walk in small tests
 constexpr size_t kL2Bytes = size_t{1} << 20;
 
 /// Host memory between guards.
@@ -126,7 +125,7 @@ CudaStream::CudaStream(int index, StreamOptions&& options, std::shared_ptr<void>
                      ? std::move(options.memory)
                      : std::make_unique<DeviceMemory>(std::static_pointer_cast<Queue>(owner)))),
       handle_(owner.get()),
-      multiprocessors_(kMultiprocessors),
+      multiprocessors_(emulator::kMultiprocessors),
       l2_bytes_(kL2Bytes),
       engines_(options.engines),
       epilogue_statistics_(options.epilogue_statistics),
@@ -240,7 +239,7 @@ GpuReport gpu_report() {
   const char* const old = std::getenv("PASSNORM_EMULATED_COMPUTE");  // a major number, for tests
   report.gpus.push_back({.name = "emulated",
                          .compute_major = old != nullptr ? std::atoi(old) : 9,
-                         .multiprocessors = kMultiprocessors,
+                         .multiprocessors = emulator::kMultiprocessors,
                          .memory_bytes = host_memory()->free_bytes()});
   return report;
 }

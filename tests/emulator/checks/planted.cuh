@@ -1,7 +1,7 @@
 // Kernels with the bugs that the emulator and the sanitizers must find, each beside its right form.
 #pragma once
 
-#include "kernels/cuda/gpu.cuh"
+#include "kernels/cuda/cooperative.cuh"
 
 namespace passnorm::planted {
 
@@ -14,6 +14,7 @@ enum class Bug {
   kNoFence,
   kBlockFence,
   kNoBarrierBeforeLast,
+  kNoGridBarrier,
   kNotAtomic,
   kOverlap,
   kMisaligned,
@@ -91,6 +92,28 @@ __global__ void ticket_sum_kernel(const float* x, float* partial, unsigned* tick
   }
 }
 
+/// out = x + the sum of x, which every block adds up from what all found. partial: one float per
+/// block.
+template <Bug kBug>
+__global__ void grid_sum_kernel(const float* x, float* partial, float* out) {
+  __shared__ gpu::Shared<float, kThreads> s;
+  const int t = static_cast<int>(threadIdx.x);
+  s[t] = x[blockIdx.x * kThreads + threadIdx.x];
+  __syncthreads();
+  if (t == 0) {
+    float sum = 0;
+    for (int i = 0; i < kThreads; ++i) sum += s[i];
+    partial[blockIdx.x] = sum;
+  }
+  if constexpr (kBug == Bug::kNoGridBarrier)
+    __syncthreads();
+  else
+    gpu::grid_barrier();
+  float sum = 0;
+  for (unsigned b = 0; b < gridDim.x; ++b) sum += partial[b];
+  out[blockIdx.x * kThreads + threadIdx.x] = s[t] + sum;
+}
+
 /// counts[0] = all threads of the grid.
 template <Bug kBug>
 __global__ void count_kernel(unsigned* counts) {
@@ -123,6 +146,11 @@ __global__ void ones_kernel(float* y, int n) {
   if (i < n + (kBug == Bug::kGlobal ? 1 : 0)) y[i] = 1;
 }
 
+__global__ inline void ones_and_a_grid_barrier(float* y) {
+  gpu::grid_barrier();
+  if (blockIdx.x == 0) y[threadIdx.x] = 1;
+}
+
 template <Bug kBug>
 __global__ void shared_overrun_kernel(float* y) {
   __shared__ gpu::Shared<float, kThreads> s;
@@ -148,6 +176,18 @@ __global__ inline void barrier_in_divergent_code(float* y) {
 __global__ inline void barrier_that_some_never_reach(float* y) {
   if (threadIdx.x < 16)
     __syncwarp(0xffffffffu);
+  else
+    __syncthreads();
+  y[threadIdx.x] = 1;
+}
+__global__ inline void grid_barrier_that_a_block_never_reaches(float* y) {
+  if (blockIdx.x == 1) return;
+  gpu::grid_barrier();
+  y[threadIdx.x] = 1;
+}
+__global__ inline void grid_barrier_that_meets_one_of_the_block(float* y) {
+  if (threadIdx.x < 16)
+    gpu::grid_barrier();
   else
     __syncthreads();
   y[threadIdx.x] = 1;

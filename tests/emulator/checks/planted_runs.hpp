@@ -59,6 +59,16 @@ bool ticket_sum(CudaStream& stream) {
   return clean && y[0] == 768 * 769 / 2;
 }
 template <Bug kBug>
+bool grid_sum(CudaStream& stream) {
+  const std::vector<float> x = numbers(kBlocks * kThreads);
+  std::vector<float> partial(kBlocks), y(x.size()), expected = x;
+  for (float& v : expected) v += 768 * 769 / 2;
+  gpu::launch_on_chip(stream, grid_sum_kernel<kBug>, kBlocks, kThreads, 0, true, x.data(),
+                      partial.data(), y.data());
+  stream.synchronize();
+  return y == expected;
+}
+template <Bug kBug>
 bool count(CudaStream& stream) {
   unsigned total = 0;
   gpu::launch(stream, count_kernel<kBug>, kBlocks, kThreads, 0, &total);
@@ -126,6 +136,8 @@ inline const std::map<std::string, bool (*)(CudaStream&)>& runs() {
       {"ticket_sum.no_fence", ticket_sum<Bug::kNoFence>},
       {"ticket_sum.block_fence", ticket_sum<Bug::kBlockFence>},
       {"ticket_sum.no_barrier_before_last", ticket_sum<Bug::kNoBarrierBeforeLast>},
+      {"grid_sum", grid_sum<Bug::kNone>},
+      {"grid_sum.no_grid_barrier", grid_sum<Bug::kNoGridBarrier>},
       {"count", count<Bug::kNone>},
       {"count.not_atomic", count<Bug::kNotAtomic>},
       {"double", doubled<Bug::kNone>},

@@ -37,7 +37,7 @@ TEST(Planted, RightKernelsAreRight) {
       EXPECT_EQ(wrong(name), 0) << name;
       ++right;
     }
-  EXPECT_EQ(right, 9);
+  EXPECT_EQ(right, 10);
 }
 
 class PlantedAnswer : public testing::TestWithParam<const char*> {};
@@ -47,7 +47,7 @@ INSTANTIATE_TEST_SUITE_P(Bugs, PlantedAnswer,
                                          "tree_sum.no_barrier_between_levels",
                                          "mirror.no_barrier_before_overwrite", "rotate.no_syncwarp",
                                          "ticket_sum.no_barrier_before_last",
-                                         "ones.grid_too_small"));
+                                         "grid_sum.no_grid_barrier", "ones.grid_too_small"));
 
 /// What the launch of `run` ends with.
 template <class F>
@@ -64,6 +64,12 @@ std::string error_of(void (*kernel)(float*), unsigned threads = 32) {
   std::vector<float> y(threads);
   return error_of([&] { gpu::launch(stream(), kernel, 1, threads, 0, y.data()); });
 }
+std::string error_of_cooperative(void (*kernel)(float*), unsigned blocks, unsigned threads = 32,
+                                 size_t shared = 0) {
+  std::vector<float> y(threads);
+  return error_of(
+      [&] { gpu::launch_on_chip(stream(), kernel, blocks, threads, shared, true, y.data()); });
+}
 testing::AssertionResult says(const std::string& text, const std::string& part) {
   if (text.find(part) != std::string::npos) return testing::AssertionSuccess();
   return testing::AssertionFailure() << "'" << text << "' does not say '" << part << "'";
@@ -75,6 +81,11 @@ TEST(PlantedError, NamesTheRule) {
     const emulator::WithSchedule set(schedule);
     EXPECT_TRUE(says(error_of(barrier_in_divergent_code, 64), "different lines"));
     EXPECT_TRUE(says(error_of(barrier_that_some_never_reach), "deadlock"));
+    EXPECT_TRUE(says(error_of_cooperative(grid_barrier_that_a_block_never_reaches, 3),
+                     "other blocks never reach the grid's barrier"));
+    EXPECT_TRUE(
+        says(error_of_cooperative(grid_barrier_that_meets_one_of_the_block, 2), "different lines"));
+    EXPECT_TRUE(says(error_of(grid_barrier_that_a_block_never_reaches), "not cooperative"));
     EXPECT_TRUE(says(error_of(mask_without_own_lane), "mask lacks the calling lane"));
     EXPECT_TRUE(says(error_of(masks_that_differ), "different masks"));
     EXPECT_TRUE(says(error_of(shuffle_that_meets_a_vote), "meet in"));
@@ -103,6 +114,17 @@ TEST(PlantedError, LaunchBeyondTheLimits) {
   EXPECT_TRUE(says(launch(0, 32, 0), "0x1x1 blocks"));
   EXPECT_TRUE(says(launch(dim3(1, 65536), 32, 0), "1x65536x1 blocks"));
   EXPECT_TRUE(says(launch(1, 32, (48 << 10) + 1), "dynamic shared memory"));
+}
+/// A cooperative launch has all its blocks at a time.
+TEST(PlantedError, CooperativeLaunchBeyondTheChip) {
+  const auto launch = [](unsigned blocks, unsigned threads, size_t shared) {
+    return error_of_cooperative(ones_and_a_grid_barrier, blocks, threads, shared);
+  };
+  EXPECT_EQ(launch(8, 1024, 0), "");
+  EXPECT_EQ(launch(4, 32, 227 << 10), "");
+  EXPECT_TRUE(says(launch(1, 32, (227 << 10) + 1), "dynamic shared memory"));
+  EXPECT_TRUE(says(launch(9, 1024, 0), "9 blocks, of which 8 fit"));
+  EXPECT_TRUE(says(launch(5, 32, 114 << 10), "5 blocks, of which 4 fit"));
 }
 /// What one block does wrong ends it only: the next launch is as good as the first.
 TEST(PlantedError, LeavesTheMachineUsable) {
@@ -198,6 +220,7 @@ std::vector<std::pair<const char*, Finding>> races() {
                                     {"ticket_sum.no_fence", "ticket_sum_kernel"},
                                     {"ticket_sum.block_fence", "ticket_sum_kernel"},
                                     {"ticket_sum.no_barrier_before_last", "ticket_sum_kernel"},
+                                    {"grid_sum.no_grid_barrier", "grid_sum_kernel"},
                                     {"count.not_atomic", "count_kernel"},
                                     {"double.overlap", "double_kernel"}})
     all.push_back({PASSNORM_PLANTED_TSAN, {run, "ThreadSanitizer: data race", kernel}});
