@@ -55,7 +55,7 @@ std::vector<InferenceTimes> time_inference(const InferenceBench& o,
   add("plain", *plain, Branch::kPublic);
   if (open && has_public) add("public", *owned, Branch::kPublic);
   std::unique_ptr<Model> folded;
-  if (o.norm == kernels::NormKind::kBatch) {
+  if (o.norm == kernels::NormKind::kBatch && !plain->architecture().of_points()) {
     folded = models::fold(*owned, has_public ? nullptr : &*passport);
     add("folded", *folded, Branch::kPublic);
   }

@@ -56,11 +56,12 @@ struct Network {
   int64_t batch = 64;
   std::string precision = "f32";
   void add_to(OptionTable& options) {
-    options.text("model", model, "resnet18, resnet9, alexnet, tiny", "NAME");
-    options.text("scheme", scheme, "none, deepipr-v1, deepipr-v2, pan, ...", "NAME");
-    options.text("norm", norm, "batch, group, instance, layer", "KIND");
+    options.text("model", model, "alexnet | resnet9 | resnet18 | tiny | pointnet", "NAME");
+    options.text("scheme", scheme, "as of passnorm train: none, deepipr-v2, pan and others",
+                 "NAME");
+    options.text("norm", norm, "batch | group | instance | layer", "NAME");
     options.text("sites", sites, "layers with a passport: last, all, or patterns", "LIST");
-    options.integer("batch", batch, "images of a step", 1, 65536);
+    options.integer("batch", batch, "images or clouds of a step", 1, 65536);
     options.choice("precision", precision, {"f32", "bf16", "f16"},
                    "of activations and their gradients");
   }
@@ -258,6 +259,9 @@ int run_kernels(Kernels o) {
 void add_bench(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("bench", "Measure this machine");
   command->require_subcommand(1);
+  command->footer(
+      "passnorm bench COMMAND --help explains a command and shows examples.\n"
+      "Example: passnorm bench step --model resnet18 --scheme pan --seconds 30");
 
   CLI::App* step =
       command->add_subcommand("step", "Whole training steps on random images: images per second");
@@ -277,7 +281,9 @@ void add_bench(CLI::App& app, Action& action) {
   const auto i = std::make_shared<Inference>();
   OptionTable of_inference(*inference);
   i->network.add_to(of_inference);
-  of_inference.integer("rounds", i->rounds, "0: as many as fit into --seconds", 0, 1'000'000);
+  of_inference.integer("rounds", i->rounds,
+                       "timed rounds through the networks; 0: as many as fit into --seconds", 0,
+                       1'000'000);
   i->add_to(of_inference, "of measuring, all networks together");
   inference->footer("Example: passnorm bench inference --model resnet18 --scheme pan --sites all");
   inference->callback([i, &action] { action = [i] { return run_inference(*i); }; });

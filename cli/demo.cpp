@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "cli/train_options.hpp"
+#include "verify/attacks/training.hpp"
 
 namespace passnorm::cli {
 namespace {
@@ -23,21 +24,6 @@ struct Claimant {
   verify::Verdict expected;
   verify::Claim claim;
 };
-
-/// The bits that a key happens to give on the network: what a forger writes down.
-Passport fitted(Model& model, const Passport& key) {
-  Tape tape(model.stream(), Tape::Mode::kForwardOnly);
-  const std::vector<float> raw = model.read(tape, model.open(key)).value.to_host(model.stream());
-  std::vector<std::vector<int8_t>> bits;
-  size_t at = 0;
-  for (const int64_t channels : model.site_channels()) {
-    auto& site = bits.emplace_back();
-    for (int64_t c = 0; c < channels; ++c)
-      site.push_back(raw[at + static_cast<size_t>(c)] > 0 ? 1 : -1);
-    at += 2 * static_cast<size_t>(channels);
-  }
-  return key.with_bits(std::move(bits));
-}
 
 int run(const Options& o) {
   const auto start = std::chrono::steady_clock::now();
@@ -79,7 +65,8 @@ int run(const Options& o) {
       {"Mallory", "random", "random", verify::Verdict::kNotSupported, {}},
       {"Mallory, cleverer", "random", "fitted to the network", verify::Verdict::kInconclusive, {}},
   };
-  const std::vector<Passport> passports = {*r.passport, random_key(), fitted(model, random_key())};
+  const std::vector<Passport> passports = {*r.passport, random_key(),
+                                           verify::with_read_bits(model, random_key())};
   bool as_expected = true;
   fmt::print("  {:<18} {:<7} {:<26} {:>9} {:>8}  {:>15}  {}\n", "who", "key", "bits", "match",
              "log2 p", "passport branch", "verdict");
@@ -111,12 +98,14 @@ void add_demo(CLI::App& app, Action& action) {
   CLI::App* command =
       app.add_subcommand("demo", "Train a small network, then settle who owns it (seconds)");
   auto o = std::make_shared<Options>();
-  command->add_option("--out", o->out, "folder for the run")
-      ->capture_default_str()
-      ->type_name("DIR");
-  command->add_option("--epochs", o->epochs)->check(CLI::Range(1, 1000))->capture_default_str();
+  OptionTable options(*command);
+  options.text("out", o->out, "folder for the run", "DIR");
+  options.integer("epochs", o->epochs, "passes over the data", 1, 1000);
+  options.call_flag("overwrite", o->overwrite, "replace an earlier demo in --out");
   o->machine.add_to(*command);
-  command->add_flag("--overwrite", o->overwrite, "replace an earlier demo in --out");
+  command->footer(
+      "Exit code: 0 when the three verdicts are those to expect, else 1.\n"
+      "Example: passnorm demo --out runs/demo");
   command->callback([o, &app, &action] {
     o->program = app.get_name();  // known once the command line is parsed
     action = [o] { return run(*o); };

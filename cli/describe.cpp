@@ -299,8 +299,8 @@ Json describe_json_lines(const std::string& path, std::string_view text) {
 
 Json describe_run(const std::string& path) {
   std::vector<fs::path> found;
-  for (const char* name :
-       {"model.safetensors", "owner.passport", "config.toml", "metrics.jsonl", "metrics.csv"})
+  for (const char* name : {"model.safetensors", "owner.passport", "config.toml", "metrics.jsonl",
+                           "metrics.csv", "verify.json"})
     if (fs::exists(fs::path(path) / name)) found.push_back(fs::path(path) / name);
   std::vector<fs::path> checkpoints;
   std::error_code none;
@@ -345,12 +345,15 @@ Json describe(const std::string& path) {
                                                    : describe_tensors(path);
   const std::vector<std::byte> bytes = read_file(path, kMaxText);
   const std::string_view text = text_of(bytes);
-  if (text.starts_with('{')) return describe_json_lines(path, text);
+  if (text.starts_with('{')) {
+    const Json document = describe_document(path, text);
+    return document.is_null() ? describe_json_lines(path, text) : document;
+  }
   if (text.starts_with(kCsvHeader)) return describe_csv(path, text);
   if (fs::path(path).extension() == ".toml") return describe_settings(path, text);
   fail(Fault::kInput, shown(path),
-       ": not a model, passport, checkpoint, config.toml or metrics file of this program, and not "
-       "a safetensors file");
+       ": not a model, passport, checkpoint, config.toml, metrics file or JSON document of this "
+       "program, and not a safetensors file");
 }
 
 }  // namespace passnorm::cli

@@ -71,6 +71,20 @@ std::string metrics(const Json& json) {
   return count(json["epochs"], "epoch") + (out.empty() ? "" : out + " on the test set");
 }
 
+/// "256 of 256 bits match, log2 p = -252.0, supported"
+std::string claim(const Json& json, const char* what) {
+  const double corrected = json["log2_p"].get<double>() + json["log2_tests"].get<double>();
+  return fmt::format("{} of {} {} match, log2 p = {:.1f}, {}", text(json["matched"]),
+                     text(json["total"]), what, std::min(corrected, 0.0), text(json["verdict"]));
+}
+
+std::string attack(const Json& json) {
+  return fmt::format("{}{} on {}, scheme {}, {}; at the last {}", text(json["attack"]),
+                     json["chain"].empty() ? "" : " after " + join(json["chain"], ", "),
+                     text(json["architecture"]), text(json["scheme"]),
+                     count(json["points"], "point"), claim(json["last"], "bits"));
+}
+
 /// One line without the path.
 std::string summary(const Json& json) {
   if (json.contains("error")) return "cannot be told: " + text(json["error"]);
@@ -95,6 +109,17 @@ std::string summary(const Json& json) {
                        text_or(json["values"], "data", "-"),
                        text_or(json["values"], "scheme", "-"));
   if (kind == "metrics") return "metrics: " + metrics(json);
+  if (kind == "claim")
+    return "claim: " + claim(json, json["of"] == "passport" ? "bits" : "triggers");
+  if (kind == "attack") return "results of an attack: " + attack(json);
+  if (kind == "report")
+    return fmt::format("report: {}, {} of attacks", count(json["networks"].size(), "network"),
+                       count(json["attacks"], "result"));
+  if (kind == "triggers")
+    return fmt::format("list of {}, labels {}", count(json["count"], "trigger"),
+                       json["bound"] == true
+                           ? fmt::format("bound among {} classes", text(json["classes"]))
+                           : "free");
   return "training run";
 }
 

@@ -14,6 +14,7 @@
 
 #include "cli/app.hpp"
 #include "cli/help.hpp"
+#include "cli/options.hpp"
 #include "engine/io/text.hpp"
 #include "kernels/runtime/machine.hpp"
 #include "passnorm/version.hpp"
@@ -435,7 +436,7 @@ int run(bool json) {
 void add_doctor(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("doctor", "What this machine can do, and what to change");
   auto json = std::make_shared<bool>(false);
-  command->add_flag("--json", *json, "one JSON document on stdout");
+  OptionTable(*command).call_flag("json", *json, "one JSON document on stdout");
   command->footer("Example: passnorm doctor --json");
   command->callback([json, &action] { action = [json] { return run(*json); }; });
 }

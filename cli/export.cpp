@@ -1,13 +1,13 @@
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cmath>
 #include <filesystem>
 
 #include "cli/app.hpp"
+#include "cli/options.hpp"
 #include "engine/io/text.hpp"
 #include "kernels/runtime/random.hpp"
 #include "models/export.hpp"
+#include "models/logits.hpp"
 
 namespace passnorm::cli {
 namespace {
@@ -23,10 +23,12 @@ struct Options {
   bool json = false;
 };
 
+constexpr uint32_t kPictureStream = 0x0100'0000;  // of Purpose::kSynthetic: no data set's
+
 /// Logits of the branch that is exported, on random pictures.
 std::vector<float> logits(Model& model, const Passport* passport, int64_t pictures) {
   const Shape in = model.input();
-  const Random random(1, Purpose::kTest);
+  const Random random(1, Purpose::kSynthetic, kPictureStream);
   std::vector<float> pixels(static_cast<size_t>(pictures * in.size()));
   for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = random.normal(i);
   const Tensor x = Tensor::from<float>(model.stream(), {pictures, in[0], in[1], in[2]}, pixels);
@@ -36,20 +38,6 @@ std::vector<float> logits(Model& model, const Passport* passport, int64_t pictur
   Pass pass{.tape = tape, .mode = Mode::kEvaluate, .passport = open ? &*open : nullptr};
   const Lanes lanes = Lanes::only(passport ? Branch::kPassport : Branch::kPublic);
   return model.forward(pass, {x, lanes, nullptr}).value.to_host(model.stream());
-}
-
-/// What folding changed, by rounding.
-struct Difference {
-  double most = 0;    ///< of any logit
-  double spread = 0;  ///< largest logit minus smallest
-};
-
-Difference difference(const std::vector<float>& a, const std::vector<float>& b) {
-  const auto [least, most] = std::ranges::minmax(a);
-  Difference d{.spread = double{most} - double{least}};
-  for (size_t i = 0; i < a.size(); ++i)
-    d.most = std::max(d.most, std::abs(double{a[i]} - double{b[i]}));
-  return d;
 }
 
 int run(const Options& o) {
@@ -68,10 +56,11 @@ int run(const Options& o) {
          "whose scale and shift are the passport's");
 
   constexpr int64_t kPictures = 16;
-  std::optional<Difference> rounding;
+  std::optional<models::LogitChange> rounding;  // by folding
   if (o.fold) {
     const auto folded = models::fold(model, passport);
-    rounding = difference(logits(model, passport, kPictures), logits(*folded, nullptr, kPictures));
+    rounding = models::logit_change(logits(model, passport, kPictures),
+                                    logits(*folded, nullptr, kPictures));
     models::save_released(*folded, o.out, normalisation);
   } else {
     models::save_torchvision(model, passport, o.out, normalisation);
@@ -87,7 +76,7 @@ int run(const Options& o) {
                  {"bytes", fs::file_size(o.out)}};
     if (rounding)
       json["logits"] = {{"pictures", kPictures},
-                        {"largest_difference", rounding->most},
+                        {"largest_difference", rounding->largest},
                         {"spread", rounding->spread}};
     print_json(json);
     return kYes;
@@ -99,7 +88,7 @@ int run(const Options& o) {
         "form      batch norm folded into {} convolutions; for eval, verify and inference\n"
         "rounding  logits of {} random pictures differ by at most {:.1e}, they spread over "
         "{:.3g}\n",
-        model.layers().size(), kPictures, rounding->most, rounding->spread);
+        model.layers().size(), kPictures, rounding->largest, rounding->spread);
   else
     fmt::print(
         "form      the state_dict of torchvision's {}, with this stem for small pictures:\n"
@@ -123,16 +112,17 @@ void add_export(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("export", "The public network for other programs");
   auto o = std::make_shared<Options>();
   o->model.add_to(*command, false);
-  command->add_flag("--fold", o->fold, "batch norm folded into the convolutions");
-  command->add_option("--names", o->names, "tensors named as torchvision's ResNets name them")
-      ->check(CLI::IsMember({"torchvision"}));
-  command->add_option("--out", o->out, "file to write")->required()->type_name("FILE");
-  command->add_flag("--overwrite", o->overwrite, "replace FILE");
+  OptionTable options(*command);
+  options.call_flag("fold", o->fold, "batch norm folded into the convolutions");
+  options.choice("names", o->names, {"torchvision"}, "tensors as its ResNets name them");
+  options.text("out", o->out, "file to write", "FILE").required();
+  options.call_flag("overwrite", o->overwrite, "replace FILE");
+  options.call_flag("json", o->json, "one JSON document on stdout");
   o->machine.add_to(*command);
-  command->add_flag("--json", o->json, "one JSON document on stdout");
   command->footer(
-      "Example: passnorm export runs/a --fold --out folded.safetensors\n"
-      "Example: passnorm export runs/a --names torchvision --out resnet18.safetensors");
+      "Examples:\n"
+      "  passnorm export runs/a --fold --out folded.safetensors\n"
+      "  passnorm export runs/a --names torchvision --out resnet18.safetensors");
   command->callback([o, &action] { action = [o] { return run(*o); }; });
 }
 

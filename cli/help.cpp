@@ -68,6 +68,24 @@ std::string row(const std::string& left, const std::string& text) {
   return out + wrapped(text, kLeft, kLeft) + "\n";
 }
 
+/// What a value is, as the option declares it. What CLI11 checks stands behind a colon, outside all
+/// brackets.
+std::string value_name(const CLI::Option& option) {
+  const std::string type = option.get_type_name();
+  int depth = 0;
+  for (size_t i = 0; i < type.size(); ++i) {
+    depth += (type[i] == '[') - (type[i] == ']');
+    if (type[i] == ':' && depth == 0) return type.substr(0, i);
+  }
+  return type;
+}
+
+/// An argument without an option's name is called by what it is.
+std::string argument_name(const CLI::Option& option) {
+  const bool several = option.get_expected_max() >= CLI::detail::expected_max_vector_size;
+  return value_name(option) + (several ? "..." : "");
+}
+
 /// The innermost command that was named.
 const CLI::App& named(const CLI::App& app) {
   const auto given = app.get_subcommands();
@@ -104,19 +122,24 @@ std::string HelpFormatter::make_help(const CLI::App* app, std::string name,
 }
 
 std::string HelpFormatter::make_option(const CLI::Option* option, bool is_positional) const {
-  std::string left = is_positional ? option->get_name(true) : std::string();
+  std::string left = is_positional ? argument_name(*option) : std::string();
   for (const std::string& name : option->get_lnames()) {
     const bool opposite =
         std::ranges::find(option->get_fnames(), name) != option->get_fnames().end();
     if (!opposite) left = (option->get_fnames().empty() ? "--" : "--[no-]") + name;
   }
-  const std::string type = option->get_type_name();  // behind a colon: what CLI11 checks
-  if (!is_positional && option->get_type_size() != 0 && !type.empty())
-    left += " " + type.substr(0, type.find(':'));
+  if (const std::string value = value_name(*option);
+      !is_positional && option->get_type_size() != 0 && !value.empty())
+    left += " " + value;
   std::string text = option->get_description();
   if (!option->get_default_str().empty()) text += " [" + option->get_default_str() + "]";
   if (option->get_required()) text += " (required)";
   return row(left, text);
+}
+
+std::string HelpFormatter::make_option_usage(const CLI::Option* option) const {
+  const std::string name = argument_name(*option);
+  return option->get_required() ? name : "[" + name + "]";
 }
 
 std::string HelpFormatter::make_group(std::string group, bool is_positional,
@@ -173,6 +196,10 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error) {
     what = "unexpected argument " + quote(left[0]);
   } else if (!commands.empty() && command.get_subcommands().empty()) {
     what = "a command is missing";
+  } else if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr) {
+    for (const CLI::Option* option : command.get_options())
+      if (option->get_positional() && what.starts_with(option->get_single_name() + " is"))
+        what = argument_name(*option) + " is required";
   } else if (dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr) {
     const size_t flag = what.find(" was given a disallowed flag override");
     what = flag == std::string::npos ? what.substr(0, what.find(':')) + " needs a value"

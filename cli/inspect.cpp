@@ -2,6 +2,7 @@
 
 #include "cli/app.hpp"
 #include "cli/describe.hpp"
+#include "cli/options.hpp"
 
 namespace passnorm::cli {
 namespace {
@@ -31,11 +32,12 @@ void add_inspect(CLI::App& app, Action& action) {
   command->add_option("path", o->paths, "files and run directories")
       ->required()
       ->type_name("FILE|DIR");
-  command->add_flag("--json", o->json, "one JSON document on stdout: an array");
+  OptionTable(*command).call_flag("json", o->json, "one JSON document on stdout: an array");
   command->footer(
       "Never shows keys, bits or seeds.\n"
-      "Example: passnorm inspect runs/a\n"
-      "Example: passnorm inspect runs/a/model.safetensors suspect.safetensors --json");
+      "Examples:\n"
+      "  passnorm inspect runs/a\n"
+      "  passnorm inspect runs/a/model.safetensors suspect.safetensors --json");
   command->callback([o, &action] { action = [o] { return run(*o); }; });
 }
 

@@ -135,7 +135,9 @@ Setting& OptionTable::text(const char* name, std::string& to, const char* help, 
 
 Setting& OptionTable::choice(const char* name, std::string& to, std::vector<std::string> values,
                              const char* help) {
-  const std::string names = fmt::format("{}", fmt::join(values, ", "));
+  const std::string names = fmt::format("{}", fmt::join(values, ", ")),
+                    shown = fmt::format("{}", fmt::join(values, " | "));
+  const std::string whole = *help == '\0' ? shown : shown + ": " + help;
   return add({.name = name,
               .type = Type::kText,
               .expected = "one of " + names,
@@ -146,7 +148,7 @@ Setting& OptionTable::choice(const char* name, std::string& to, std::vector<std:
                     return true;
                   },
               .toml = [&to] { return toml_string(to); }},
-             help, "NAME", to);
+             whole.c_str(), "NAME", to);
 }
 
 template <class T>

@@ -67,6 +67,7 @@ class OptionTable {
   /// UTF-8 without control characters, so that it fits into a file and a line.
   Setting& text(const char* name, std::string& to, const char* help, const char* type,
                 Check check = {});
+  /// --help names the values before the help.
   Setting& choice(const char* name, std::string& to, std::vector<std::string> values,
                   const char* help);
   Setting& integer(const char* name, int64_t& to, const char* help, int64_t least, int64_t most);

@@ -173,8 +173,8 @@ void PassphraseArgument::add_to(CLI::App& command) {
   CLI::Option* file =
       command
           .add_option("--passphrase-file", file_,
-                      "its first line is the passphrase of the sealed passport; else "
-                      "--passphrase-fd, else the terminal asks")
+                      "its first line is the passphrase of the sealed file; else --passphrase-fd, "
+                      "else the terminal asks")
           ->type_name("FILE");
   command
       .add_option("--passphrase-fd", descriptor_,

@@ -61,13 +61,16 @@ void add_train_options(OptionTable& options, TrainOptions& o) {
       .only(Reach::kFile)
       .changes_nothing();  // where it lies; what it holds is checked
   options.choice("normalise", o.normalise, {"data", "imagenet"},
-                 "constants of images: the data set's (PAN) or imagenet's (DeepIPR)");
+                 "constants of images, the data set's (PAN) or ImageNet's (DeepIPR)");
   options.integer("limit-train", o.limit_train, "only the first N for training; 0 = all", 0, kMany);
   options.integer("limit-test", o.limit_test, "only the first N for tests; 0 = all", 0, kMany);
   options.text("norm", o.norm, "batch | group | instance | layer", "NAME",
                [](const std::string& name) { norm_kind(name); });
   options.flag("residual-relu", o.residual_relu,
                "ResNets as in the papers' code: ReLU before the residual sum too");
+  options.choice("orthogonality", o.orthogonality, {"gram", "times-gram"},
+                 "training keeps |T T' - I| of pointnet's feature transform small, or "
+                 "|T (T' - I)|, as in PAN's code");
 
   options.group("Passport");
   options.text("scheme", o.scheme,
@@ -85,15 +88,15 @@ void add_train_options(OptionTable& options, TrainOptions& o) {
       .only(Reach::kCall);
   options.number("sign-loss", o.fit.loss.sign.alpha, "weight of the sign loss", 0, 1'000'000);
   options.choice("passport", o.passport, {"random", "image", "shuffle"},
-                 "keys: random, or features that an ordinary network finds in one image, or in "
-                 "twenty images shuffled");
+                 "keys drawn at random, or features that an ordinary network finds in one image, "
+                 "or in twenty images shuffled");
   options.text("pretrained", o.pretrained, "that ordinary network: its run, or its model file",
                "DIR|FILE");
   options.flag(
       "key-batch-statistics", o.key_batch_statistics,
       "that network normalises key images by their own statistics, as in the papers' code");
   options.choice("secret", o.secret, {"seed", "random"},
-                 "what the passport is drawn from: --seed (repeatable, and guessable) or the "
+                 "the passport is drawn from --seed (repeatable, and guessable) or by the "
                  "operating system [seed where --seed is given]");
   options.call_flag("seal", o.seal,
                     "seal owner.passport with a passphrase: it is asked for, or read from "
@@ -110,7 +113,7 @@ void add_train_options(OptionTable& options, TrainOptions& o) {
   options.group("Training");
   options.integer("epochs", o.fit.epochs, "passes over the data", 1, kMany);
   options.integer("batch", o.fit.batch, "images or clouds in a step", 1, kMany);
-  options.choice("optimizer", o.optimizer, {"sgd", "adam"}, "sgd | adam");
+  options.choice("optimizer", o.optimizer, {"sgd", "adam"}, "");
   options.number("lr", o.fit.optimizer.lr, "learning rate", 0, 1'000'000);
   options.text("schedule", o.schedule,
                "of the rate: constant | multistep:E,E,.. (a tenth from each epoch E) | step:N:F "
@@ -129,7 +132,7 @@ void add_train_options(OptionTable& options, TrainOptions& o) {
   options.choice("precision", o.precision, {"f32", "bf16", "f16"},
                  "of activations and their gradients; weights and sums stay f32");
   options.choice("keep", o.keep, {"last", "best"},
-                 "which epoch: the last, or the best on the test set, as in the papers' code");
+                 "the last epoch counts, or the best on the test set, as in the papers' code");
   options.integer("crop-pad", o.fit.crop_pad, "augmentation: random crop of the image padded by N",
                   0, 4096);
   options.flag("flip", o.fit.flip, "augmentation: horizontal flip [on]");
@@ -186,9 +189,10 @@ void add_train(CLI::App& app, Action& action) {
       "Examples:\n"
       "  passnorm train --model tiny --data synthetic --signature '(c) Alice 2026' --epochs 5 "
       "--schedule onecycle --lr 0.1 --out runs/a\n"
+      "  # As PAN's code trains PointNet:\n"
       "  passnorm train --model pointnet --data modelnet:DIR --epochs 200 --batch 16 --optimizer "
-      "adam --lr 0.001 --weight-decay 0.0001 --schedule step:20:0.7:1 --out runs/p   (as in PAN's "
-      "paper)\n"
+      "adam --lr 0.001 --weight-decay 0.0001 --schedule step:20:0.7:1 --orthogonality times-gram "
+      "--out runs/p\n"
       "  passnorm train --config runs/a/config.toml --seed 2 --out runs/b\n"
       "  passnorm train --resume --out runs/a\n"
       "  passnorm train --config runs/a/config.toml --dry-run --out runs/c");

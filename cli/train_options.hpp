@@ -11,6 +11,7 @@ struct TrainOptions {
   std::string model = "resnet18", data, normalise = "data", scheme = "pan", norm = "batch",
               sites = "last";
   bool residual_relu = false, key_batch_statistics = false;
+  std::string orthogonality = "gram";
   std::string passport = "random", pretrained, signature, signature_ascii;
   std::string secret;  ///< seed | random; empty: seed where one is given
   std::string triggers;

@@ -97,6 +97,9 @@ TrainingSetup set_up(TrainOptions& o) {
     fail(Fault::kUsage, "--model ", o.model, " takes ", clouds ? "point clouds" : "images",
          ", --data ", quote(o.data), " has ", s.data.form(),
          clouds ? "" : "; --model pointnet takes clouds");
+  const bool times_gram = o.orthogonality == "times-gram";
+  if (times_gram && !s.data.is_cloud())
+    fail(Fault::kUsage, "--orthogonality times-gram: --model ", o.model, " has no transforms");
   for (train::Dataset* set : {&s.data, &s.test}) train::choose_normalisation(*set, o.normalise);
   if (!o.triggers.empty()) s.triggers = train::trigger_set(o.triggers, s.data);
   // What fit would find too late: the run's folder and passport are written before it begins.
@@ -110,6 +113,8 @@ TrainingSetup set_up(TrainOptions& o) {
                        .norm = norm_kind(o.norm),
                        .plan = PassportPlan::of(o.scheme, o.sites),
                        .residual_relu = o.residual_relu,
+                       .orthogonality = times_gram ? kernels::OrthogonalityForm::kTimesGram
+                                                   : kernels::OrthogonalityForm::kGram,
                        .seed = *o.seed};
   if (s.data.is_cloud()) options.points = s.data.w;
   s.model = models::make(o.model, options, o.machine.stream());

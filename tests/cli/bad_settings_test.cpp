@@ -204,7 +204,7 @@ Cases BadSettings::command_lines() {
   add({"train"}, "--data");
   add({"train", "--data", "synthetic"}, "--out");
   add({"train", "here"}, "here");
-  add({"eval"}, "model");
+  add({"eval"}, "DIR|FILE is required");
   add({"eval", model}, "--data");
   add({"eval", model, model, "--data", "synthetic"}, "");
   add({"eval", model, "--data", "synthetic", "--batch", "0"}, "--batch");
@@ -219,7 +219,7 @@ Cases BadSettings::command_lines() {
   add({"export", model, "--fold", "--names", "torchvision", "--out", path("o")}, "--fold");
   add({"export", model, "--names", "keras", "--out", path("o")}, "keras");
   add({"export", model, "--fold", "--passport", passport, "--out", path("o")}, "--passport");
-  add({"inspect"}, "path");
+  add({"inspect"}, "FILE|DIR... is required");
   add(with_data({"--batch", "20", "--sites", "nowhere"}), "nowhere");
   add(with_data({"--scheme", "none", "--signature", "x"}), "");
   add(with_data({"--signature", "x", "--signature-ascii", "y"}), "signature");

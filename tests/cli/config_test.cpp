@@ -154,6 +154,7 @@ TEST(Config, WhatIsWrittenIsReadBack) {
       {"data", "cifar10:a \"b\" \\c\\ 'd' #\xc3\xa9\xf0\x9f\x98\x80 = [x]"},
       {"normalise", "imagenet"},
       {"norm", "group"},
+      {"orthogonality", "times-gram"},
       {"scheme", "deepipr-v3"},
       {"sites", "conv*,x"},
       {"passport", "shuffle"},
@@ -200,6 +201,21 @@ TEST(Config, WhatIsWrittenIsReadBack) {
     EXPECT_EQ(results.find(std::string("\n") + harmless + " ="), std::string::npos) << harmless;
   for (const char* matters : {"lr", "seed", "precision", "keep", "triggers-per-batch", "scheme"})
     EXPECT_CONTAINS(results, std::string("\n") + matters + " =");
+}
+
+TEST(Config, OrthogonalityReachesTheNetwork) {
+  using Form = kernels::OrthogonalityForm;
+  const std::string clouds = "model = 'pointnet'\ndata = 'synthetic3d:N=64:points=32'\nbatch = 8\n",
+                    times_gram = "orthogonality = 'times-gram'\n";
+  const auto form = [](const std::string& text) {
+    TrainOptions o = cli::train_options_of("f.toml", text);
+    return cli::set_up(o).model->options().orthogonality;
+  };
+  EXPECT_EQ(form(clouds), Form::kGram);
+  EXPECT_EQ(form(clouds + times_gram), Form::kTimesGram);
+  const std::string images = "model = 'tiny'\ndata = 'synthetic:N=40'\nbatch = 8\n";
+  EXPECT_CONTAINS(refusal(Fault::kUsage, [&] { form(images + times_gram); }),
+                  "--model tiny has no transforms");
 }
 
 /// {value, from} of a setting in a dry run.

@@ -3,6 +3,7 @@
 #include "tests/cli/program.hpp"
 #include "tests/support/networks.hpp"
 #include "train/checkpoint.hpp"
+#include "train/data/trigger_manifest.hpp"
 
 namespace passnorm::test {
 namespace {
@@ -315,6 +316,73 @@ TEST(Inspect, Metrics) {
         << damaged;
   EXPECT_TRUE(
       fails_with(3, passnorm({"inspect", folder.write("metrics.csv", "epoch,lr,x\n1,2\n")})));
+}
+
+TEST(Inspect, Documents) {
+  const TemporaryFolder folder;
+  const std::string run = folder.path("run"), passport = folder.path("run/owner.passport"),
+                    attacks = folder.path("run/attacks"), report = folder.path("report.json");
+  std::filesystem::create_directory(run);
+  const auto model = models::make("tiny", {.plan = PassportPlan::of("pan")}, network_stream());
+  unsettle(*model);
+  models::save_released(*model, run + "/model.safetensors", kNormalisation);
+  passport_of(*model).save(passport);
+  const std::string data = "synthetic:N=40";
+
+  const Finished verified =
+      passnorm({"verify", run, "--passport", passport, "--null", "0", "--json"});
+  const Json claim = described(folder.write("run/verify.json", verified.out));
+  EXPECT_EQ(claim.at("kind"), "claim");
+  EXPECT_EQ(claim.at("of"), "passport");
+  EXPECT_EQ(claim.at("verdict"), verified.json().at("verdict"));
+  EXPECT_EQ(claim.at("matched"), verified.json().at("bits").at("matched"));
+  EXPECT_EQ(claim.at("total"), 256);
+  EXPECT_CONTAINS(in_words(run + "/verify.json"), " of 256 bits match, log2 p = ");
+  EXPECT_CONTAINS(in_words(run), "  verify.json        claim: ");
+
+  ASSERT_EQ(passnorm({"attack", "prune", run, "--passport", passport, "--data", data, "--set",
+                      "rates=0.5", "--out", attacks})
+                .code,
+            0);
+  const Json attack = described(attacks + "/attack-prune.json");
+  EXPECT_EQ(attack.at("kind"), "attack");
+  EXPECT_EQ(attack.at("attack"), "prune");
+  EXPECT_EQ(attack.at("scheme"), "pan");
+  EXPECT_EQ(attack.at("points"), 2);
+  EXPECT_EQ(attack.at("last").at("x"), 0.5);
+  EXPECT_EQ(attack.at("last").at("total"), 256);
+  EXPECT_CONTAINS(in_words(attacks + "/attack-prune.json"),
+                  "prune on tiny, scheme pan, 2 points; at the last ");
+
+  ASSERT_EQ(passnorm({"report", run, "--out", folder.path("report.html"), "--json", report}).code,
+            0);
+  EXPECT_EQ(described(report).at("kind"), "report");
+  EXPECT_EQ(described(report).at("networks").size(), 1u);
+  EXPECT_CONTAINS(in_words(report), "report: 1 network, 1 result of attacks");
+
+  const std::string triggers = folder.path("t"), list = triggers + "/manifest.json";
+  ASSERT_EQ(passnorm({"data", "triggers", "--out", triggers, "--count", "3"}).code, 0);
+  EXPECT_EQ(described(list).at("kind"), "triggers");
+  EXPECT_EQ(described(list).at("count"), 3);
+  EXPECT_EQ(described(list).at("classes"), 10);
+  EXPECT_CONTAINS(in_words(list), "list of 3 triggers, labels bound among 10 classes");
+  const std::string cut = std::string(text_of(read_file(list, 1 << 20))).substr(0, 200);
+  EXPECT_TRUE(fails_with(3, passnorm({"inspect", folder.write("cut", cut)})));
+  train::TriggerManifest free;
+  free.images = {{.file = "pics/1.png", .label = 3}};
+  EXPECT_CONTAINS(in_words(folder.write("free", train::manifest_text(free))),
+                  "list of 1 trigger, labels free");
+
+  const std::string black_box = folder.write(
+      "black-box.json",
+      R"({"verdict": "supported", "triggers": {"matched": 67, "total": 100, "classes": 10},
+          "log2_p": -139.6, "log2_tests": 1, "signature": "Alice"})");
+  EXPECT_EQ(described(black_box).at("of"), "triggers");
+  EXPECT_CONTAINS(in_words(black_box), "67 of 100 triggers match, log2 p = -138.6, supported");
+  for (const char* other :
+       {R"({"format": "passnorm.other/1"})", "{\n  \"a\": 1\n}", R"({"verdict": "supported"})",
+        R"({"format": 5})", R"({"format": "passnorm.attack/1"})"})
+    EXPECT_TRUE(fails_with(3, passnorm({"inspect", folder.write("other", other)}))) << other;
 }
 
 TEST(Inspect, RunDirectory) {

@@ -44,6 +44,7 @@ TEST(Recipes, EachIsATrainingRunOfItsName) {
     EXPECT_EQ(o.fit.epochs, 200);
     EXPECT_EQ(o.seed, 1u);
     EXPECT_EQ(scheme(o.scheme).triggers, !o.triggers.empty());
+    EXPECT_EQ(o.orthogonality, o.model == "pointnet" ? "times-gram" : "gram");  // as PAN's code
     // The network is one that can be built: its norm fits, the sites are there.
     const auto model = models::make(o.model,
                                     {.classes = data.name == "cifar100" ? 100 : 10,

@@ -6,6 +6,40 @@
 namespace passnorm::test {
 namespace {
 
+/// Every command, and those inside of commands.
+const std::vector<std::vector<std::string>> kCommands = {{},
+                                                         {"doctor"},
+                                                         {"demo"},
+                                                         {"train"},
+                                                         {"eval"},
+                                                         {"verify"},
+                                                         {"attack"},
+                                                         {"report"},
+                                                         {"export"},
+                                                         {"inspect"},
+                                                         {"bench"},
+                                                         {"bench", "step"},
+                                                         {"bench", "inference"},
+                                                         {"bench", "loader"},
+                                                         {"bench", "kernels"},
+                                                         {"bench", "ceilings"},
+                                                         {"data"},
+                                                         {"data", "triggers"},
+                                                         {"data", "manifest"}};
+
+std::string help(std::vector<std::string> command) {
+  command.push_back("--help");
+  return passnorm(command).out;
+}
+
+/// With one blank wherever there are blanks and ends of lines.
+std::string unwrapped(const std::string& text) {
+  std::istringstream in(text);
+  std::string out;
+  for (std::string word; in >> word;) out += (out.empty() ? "" : " ") + word;
+  return out;
+}
+
 TEST(Program, Version) {
   const Finished f = passnorm({"--version"});
   EXPECT_EQ(f.code, 0);
@@ -27,11 +61,14 @@ TEST(Program, EveryCommandExplainsItself) {
       {{"verify"}, {"--tests", "Examples:\n  passnorm verify", "--null", "--black-box"}},
       {{"attack"}, {"--list", "--set KEY=VALUE", "Examples:\n  passnorm attack prune"}},
       {{"report"}, {"--with-seeds", "Example: passnorm report"}},
-      {{"data"}, {"triggers", "manifest"}},
+      {{"data"},
+       {"triggers", "manifest", "passnorm data COMMAND --help", "Example: passnorm data triggers"}},
       {{"data", "triggers"}, {"--count", "Examples:\n  passnorm data triggers"}},
       {{"data", "manifest"}, {"--owner-file", "Examples:\n  passnorm data manifest"}},
-      {{"demo"}, {"--epochs", "--overwrite"}},
-      {{"bench"}, {"step"}},
+      {{"demo"}, {"--epochs", "--overwrite", "to expect, else 1", "Example: passnorm demo"}},
+      {{"export"}, {"--names NAME", "Examples:\n  passnorm export"}},
+      {{"inspect"}, {"Examples:\n  passnorm inspect"}},
+      {{"bench"}, {"step", "passnorm bench COMMAND --help", "Example: passnorm bench step"}},
       {{"bench", "step"}, {"--batch", "Example: passnorm bench step"}},
   };
   for (const auto& row : rows) {
@@ -41,6 +78,7 @@ TEST(Program, EveryCommandExplainsItself) {
     EXPECT_EQ(f.code, 0) << f.err;
     EXPECT_EQ(f.err, "");
     EXPECT_CONTAINS(f.out, "Usage: ");
+    EXPECT_EQ(f.out.find("Exit codes:") != std::string::npos, row.command.empty());
     for (const std::string& part : row.parts) EXPECT_CONTAINS(f.out, part);
   }
 }
@@ -151,26 +189,71 @@ TEST(Program, RefusesWhatItDoesNotUnderstand) {
 }
 
 TEST(Program, HelpFitsIntoEightyColumns) {
-  const std::vector<std::vector<std::string>> commands = {{},
-                                                          {"doctor"},
-                                                          {"demo"},
-                                                          {"train"},
-                                                          {"eval"},
-                                                          {"verify"},
-                                                          {"attack"},
-                                                          {"report"},
-                                                          {"export"},
-                                                          {"inspect"},
-                                                          {"bench"},
-                                                          {"bench", "step"},
-                                                          {"data"},
-                                                          {"data", "triggers"},
-                                                          {"data", "manifest"}};
-  for (std::vector<std::string> arguments : commands) {
-    arguments.push_back("--help");
-    std::istringstream lines(passnorm(arguments).out);
-    for (std::string line; std::getline(lines, line);)
-      EXPECT_LE(line.size(), 80u) << arguments[0] << ": " << line;
+  for (const std::vector<std::string>& command : kCommands) {
+    std::istringstream lines(help(command));
+    for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 80u) << line;
+  }
+}
+
+TEST(Program, HelpClosesItsBrackets) {
+  for (const std::vector<std::string>& command : kCommands) {
+    const std::string text = help(command);
+    for (const auto& [open, close] : {std::pair{'[', ']'}, {'(', ')'}, {'{', '}'}})
+      EXPECT_EQ(std::ranges::count(text, open), std::ranges::count(text, close)) << text;
+  }
+  EXPECT_CONTAINS(help({"attack"}), "--then NAME[:KEY=VALUE,..]");
+  EXPECT_CONTAINS(help({"train"}), "--passphrase-fd N ");  // without what CLI11 checks
+}
+
+TEST(Program, HelpNamesWhatThereIsToChoose) {
+  const std::string train = unwrapped(help({"train"}));
+  for (const char* values :
+       {"--normalise NAME data | imagenet: ", "--passport NAME random | image | shuffle: ",
+        "--secret NAME seed | random: ", "--optimizer NAME sgd | adam [sgd]",
+        "--precision NAME f32 | bf16 | f16: ", "--keep NAME last | best: ",
+        "--orthogonality NAME gram | times-gram: "})
+    EXPECT_CONTAINS(train, values);
+  EXPECT_CONTAINS(unwrapped(help({"bench", "step"})), "--precision NAME f32 | bf16 | f16: ");
+  EXPECT_CONTAINS(unwrapped(help({"export"})), "--names NAME torchvision: ");
+  EXPECT_CONTAINS(unwrapped(help({"data", "triggers"})), "the passphrase of the sealed file");
+}
+
+TEST(Program, ArgumentsAreCalledByWhatTheyAre) {
+  EXPECT_CONTAINS(help({"eval"}), "eval [OPTIONS] DIR|FILE\n");
+  EXPECT_CONTAINS(help({"eval"}), "\nArguments:\n  DIR|FILE  ");
+  EXPECT_CONTAINS(help({"attack"}), "attack [OPTIONS] [NAME] [DIR|FILE]\n");
+  EXPECT_CONTAINS(help({"inspect"}), "inspect [OPTIONS] FILE|DIR...\n");
+}
+
+/// The commands of a help text, each on one line.
+std::vector<std::string> examples(const std::string& text) {
+  std::vector<std::string> found;
+  bool goes_on = false;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    const size_t at = line.find("passnorm ");
+    const bool begins = line.starts_with("  passnorm ") || line.starts_with("Example: passnorm ");
+    if (goes_on)
+      found.back() += line;
+    else if (begins)
+      found.push_back(line.substr(at));
+    else
+      continue;
+    goes_on = found.back().ends_with('\\');
+    if (goes_on) found.back().pop_back();
+  }
+  return found;
+}
+
+TEST(Program, ExamplesCanBePasted) {
+  const TemporaryFolder folder;
+  for (const std::vector<std::string>& command : kCommands) {
+    if (command.empty()) continue;
+    const std::vector<std::string> found = examples(help(command));
+    EXPECT_FALSE(found.empty()) << command[0];
+    for (const std::string& example : found)
+      EXPECT_EQ(std::system(("sh -n '" + folder.write("example", example) + "'").c_str()), 0)
+          << example;
   }
 }
 
@@ -195,6 +278,8 @@ TEST(Program, NamesTheNearestKnownWord) {
       {{"train", "stray"}, "unexpected argument \"stray\""},
       {{"train"}, "train needs --data SPEC"},
       {{"verify", "x"}, "--passport is required"},
+      {{"eval", "--data", "synthetic"}, "DIR|FILE is required"},
+      {{"inspect"}, "FILE|DIR... is required"},
       {{}, "a command is missing"},
   };
   for (const auto& row : rows) {
@@ -243,6 +328,15 @@ TEST(Program, BenchStep) {
   EXPECT_LE(ms.at("median").get<double>(), ms.at("most").get<double>());
   EXPECT_NEAR(json["images_per_second"].get<double>(), 4e3 / ms["median"].get<double>(),
               1e-6 * 4e3);
+}
+
+/// A network of clouds has no folded form.
+TEST(Program, BenchInferenceOfClouds) {
+  const Finished f = passnorm({"bench", "inference", "--model", "pointnet", "--batch", "2",
+                               "--rounds", "1", "--threads", "1", "--json"});
+  ASSERT_EQ(f.code, 0) << f.err;
+  EXPECT_EQ(keys(f.json().at("networks")),
+            (std::vector<std::string>{"plain", "public", "passport"}));
 }
 
 TEST(Program, SaysWhenItsResultIsLost) {
