@@ -33,7 +33,7 @@ class PointNet final : public Model {
     const auto third = builder.add("convp3", second.out, point_layer(1024));
     convolutions_ = {first.layer, second.layer, third.layer};
 
-    const auto p1 = builder.add("p1", {1, 1, 1024}, linear_layer(512));
+    const auto p1 = builder.add("p1", {1, 1, third.out.c}, linear_layer(512));
     Builder::Form form = linear_layer(256);
     form.dropout = options.dropout;
     const auto p2 = builder.add("p2", p1.out, form);
@@ -79,10 +79,10 @@ class PointNet final : public Model {
       convolutions = {add(".conv1", 64, ConvolutionForm::kPoints),
                       add(".conv2", 128, ConvolutionForm::kPoints),
                       add(".conv3", 1024, ConvolutionForm::kPoints)};
-      at = {1, 1, 1024};
+      at = {1, 1, at.c};  // the largest of all points
       linear = {add(".fc1", 512, ConvolutionForm::kVector),
                 add(".fc2", 256, ConvolutionForm::kVector)};
-      last.emplace(set, name + ".fc3", 256, in.c * in.c);
+      last.emplace(set, name + ".fc3", at.c, in.c * in.c);
     }
 
     std::array<const Layer*, 3> convolutions;
@@ -96,7 +96,7 @@ class PointNet final : public Model {
     return y.reshape({y.shape()[0], 1, 1, y.shape()[1]});
   }
 
-  /// [N, J J] in f32
+  /// x [N, 1, L, J] -> [N, J J] in f32
   Var matrix(Pass& pass, const Transform& net, const Var& x) const {
     Var y = x;
     for (const Layer* layer : net.convolutions) y = run_layer(pass, *layer, y);
@@ -106,6 +106,7 @@ class PointNet final : public Model {
                              net.last->forward(pass.tape, y.reshape({y.shape()[0], y.shape()[3]})));
   }
 
+  /// [N, 1, L, 3] -> logits [N, classes]
   Var run(Pass& pass, const Var& input) override {
     Tape& tape = pass.tape;
     Var x = ops::batched_matmul(tape, input, matrix(pass, *points_, input));
