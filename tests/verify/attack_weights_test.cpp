@@ -159,7 +159,7 @@ TEST(Flip, ComputesWithTheTurnedScales) {
   const AttackResult result = v.run("flip", {{"shares", "0.3"}});
   const auto turned = stolen_copy(v.input());  // its affine is what the passport gives
   const int64_t total = v.bits();
-  for (const int64_t i : random_choice(total, total * 3 / 10, 1, 1)) {
+  for (const int64_t i : random_choice(total, total * 3 / 10, 1, kFlipStream)) {
     const Site& site = v.model->sites()[static_cast<size_t>(i / 128)];
     const Parameter& scale = *turned->parameters().find(site.name + ".bn.weight");
     std::vector<float> values = scale.var.value.to_host(turned->stream());

@@ -8,6 +8,7 @@
 #include "train/data/synthetic.hpp"
 #include "train/trainer.hpp"
 #include "verify/attacks/attack.hpp"
+#include "verify/attacks/rewrite.hpp"
 
 namespace passnorm::verify {
 namespace {
@@ -179,6 +180,38 @@ TEST(FineTune, ANewLastLayerAndFreshStatistics) {
     return r.stolen->parameters().buffer_arena().to_host(r.stolen->stream());
   };
   EXPECT_NE(statistics(fresh), statistics(kept));
+  // At the passport's sites alone; the other layers saw the same images.
+  for (const Buffer& b : fresh.stolen->parameters().buffers()) {
+    const Buffer* same = kept.stolen->parameters().find_buffer(b.spec.name);
+    ASSERT_NE(same, nullptr) << b.spec.name;
+    const bool site = b.spec.name.starts_with("conv3.") || b.spec.name.starts_with("conv4.");
+    EXPECT_EQ(b.value.to_host(input.model.stream()) != same->value.to_host(input.model.stream()),
+              site)
+        << b.spec.name;
+  }
+}
+
+/// deepipr-v1 releases the passport's scale. Its program reads the bits from what became of it.
+TEST(FineTune, TellsTheBitsInTheThiefsScale) {
+  const std::string name = "bits in the thief's scale";
+  AttackInput input = input_of(owner("deepipr-v1"));
+  const Settings still{{"epochs", "1"}, {"lr", "0"}};
+  const AttackResult same = run("fine-tune", input, still);
+  const Claim& claim = same.points[0].owner;
+  EXPECT_EQ(metric(same.points[1], name), static_cast<double>(claim.matched) / 256);
+
+  const auto turned = stolen_copy(input);  // conv3's scale the other way around
+  change(*turned, "conv3.bn.weight", [](std::vector<float>& v) {
+    for (float& scale : v) scale = -scale;
+  });
+  input.stolen = turned.get();
+  const AttackPoint point = run("fine-tune", input, still).points[1];
+  EXPECT_EQ(metric(point, name),
+            static_cast<double>(128 - claim.sites[0].matched + claim.sites[1].matched) / 256);
+  EXPECT_EQ(point.owner.matched, claim.matched);  // the weights read as they did
+
+  for (const auto& [known, value] : run("fine-tune", input_of(owner()), still).points[1].metrics)
+    EXPECT_NE(known, name);  // pan releases a scale of its own
 }
 
 TEST(FineTune, OnAnotherTask) {
@@ -202,6 +235,11 @@ TEST(FineTune, OnAnotherTask) {
       run("fine-tune", input, {{"task", "other"}, {"epochs", "2"}, {"lr", "0.01"}});
   EXPECT_EQ(r.stolen->options().classes, 7);
   ASSERT_EQ(r.points.size(), 3u);
+  // The untouched network has no accuracy on it.
+  EXPECT_CONTAINS(r.axis, "the other task");
+  EXPECT_EQ(r.points[0].owner.matched, 256);
+  EXPECT_FALSE(r.points[0].owner.evaluation);
+  EXPECT_TRUE(r.points[0].metrics.empty());
   EXPECT_EQ(r.points[2].owner.verdict, Verdict::kSupported);
   EXPECT_EQ(r.points[2].owner.total, 256);
   EXPECT_EQ(r.points[2].owner.evaluation.value().images, test.n);

@@ -15,9 +15,6 @@
 namespace passnorm::verify {
 namespace {
 
-// Streams of Purpose::kAttack: numbers of one never serve another.
-constexpr uint32_t kFlipStream = 0x0100'0000, kNoiseStream = 0x0200'0000, kGateStream = 0x0300'0000;
-
 std::vector<std::vector<int8_t>> bits_of(const Passport& passport) {
   std::vector<std::vector<int8_t>> bits;
   for (const SitePassport& s : passport.sites()) bits.emplace_back(s.bits.begin(), s.bits.end());
@@ -180,16 +177,13 @@ constexpr AttackSetting kBest{
 constexpr AttackSetting kOneNoise{"one-noise", "no",
                                   "yes: a site's two keys get the same noise, as in PAN's program"};
 
-constexpr std::array kFake3Settings = {
-    kFlips,
-    kEpochs,
-    kRate,
-    kDecay,
-    kClip,
-    kNoise,
-    kStatistics,
-    AttackSetting{"signs", "yes", "no: without sign losses, as in the NeurIPS 2019 version"},
-    kSignFactor};
+constexpr AttackSetting kFake3Settings[] = {
+    kFlips,      kEpochs,
+    kRate,       kDecay,
+    kClip,       kNoise,
+    kStatistics, {"signs", "yes", "no: without sign losses, as in the NeurIPS 2019 version"},
+    kSignFactor,
+};
 
 AttackResult fake3(const AttackInput& input, const AttackSettings& settings) {
   Forgery f = forgery_of(input, settings);
@@ -198,16 +192,15 @@ AttackResult fake3(const AttackInput& input, const AttackSettings& settings) {
   return sweep(input, settings.numbers("flips", 0, 1), std::move(f));
 }
 
-constexpr std::array kAmbiguity1Settings = {
+constexpr AttackSetting kAmbiguity1Settings[] = {
     kEpochs,
     kRate,
     kDecay,
     kClip,
-    AttackSetting{"noise", "1",
-                  "standard deviation of the keys at first; PAN's point clouds have 0.001"},
+    {"noise", "1", "standard deviation of the keys at first; PAN's point clouds have 0.001"},
     kStatistics,
-    AttackSetting{"one-tensor", "no",
-                  "yes: a site's two keys are one tensor, as in PAN's program"}};
+    {"one-tensor", "no", "yes: a site's two keys are one tensor, as in PAN's program"},
+};
 
 AttackResult ambiguity1(const AttackInput& input, const AttackSettings& settings) {
   Forgery f = forgery_of(input, settings);
@@ -224,8 +217,8 @@ AttackResult ambiguity1(const AttackInput& input, const AttackSettings& settings
   return result;
 }
 
-constexpr std::array kAmbiguity2Settings = {kFlips, kEpochs,     kRate,       kDecay, kClip,
-                                            kNoise, kStatistics, kSignFactor, kBest,  kOneNoise};
+constexpr AttackSetting kAmbiguity2Settings[] = {
+    kFlips, kEpochs, kRate, kDecay, kClip, kNoise, kStatistics, kSignFactor, kBest, kOneNoise};
 
 AttackResult ambiguity2(const AttackInput& input, const AttackSettings& settings) {
   Forgery f = forgery_of(input, settings);
@@ -241,7 +234,7 @@ AttackResult ambiguity2(const AttackInput& input, const AttackSettings& settings
 Passport with_noise(const Passport& genuine, const KeyNoise& noise, uint64_t seed) {
   std::vector<SitePassport> sites = genuine.sites();
   const auto deviation = static_cast<float>(noise.deviation);
-  uint32_t stream = kNoiseStream;
+  uint32_t stream = kKeyNoiseStream;
   for (SitePassport& site : sites) {
     const uint32_t of_scale = stream++, of_shift = stream++;
     for (auto* key : {&site.scale_key, &site.shift_key}) {
@@ -258,7 +251,7 @@ Passport with_noise(const Passport& genuine, const KeyNoise& noise, uint64_t see
 std::vector<std::vector<int8_t>> flipped_bits(const Passport& genuine, double share,
                                               uint64_t seed) {
   std::vector<std::vector<int8_t>> bits = bits_of(genuine);
-  uint32_t stream = kFlipStream;
+  uint32_t stream = kForgedBitsStream;
   for (std::vector<int8_t>& site : bits) {
     const auto n = std::ssize(site);
     const auto flips = static_cast<int64_t>(static_cast<double>(n) * share);

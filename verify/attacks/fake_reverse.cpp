@@ -4,24 +4,23 @@
 #include <algorithm>
 
 #include "models/copy.hpp"
+#include "verify/attacks/rewrite.hpp"
 #include "verify/attacks/rows.hpp"
 #include "verify/attacks/training.hpp"
 
 namespace passnorm::verify {
 namespace {
 
-constexpr uint32_t kFlipStream = 0x0400'0000;  // of Purpose::kAttack
-
-constexpr std::array kSettings = {
-    AttackSetting{
-        "init", "signs",
-        "what scales start from: signs, those of the released scale with a share flipped; "
-        "or ones"},
-    AttackSetting{"flips", "0.5", "share of all signs that is flipped at first"},
-    AttackSetting{"share", "1", "share of the training data that the thief has"},
-    AttackSetting{"epochs", "5", "epochs; the paper trains 100"},
-    AttackSetting{"lr", "0.01", "learning rate"},
-    AttackSetting{"weight-decay", "0.0005", "weight decay"}};
+constexpr AttackSetting kSettings[] = {
+    {"init", "signs",
+     "what scales start from: signs, those of the released scale with a share flipped; "
+     "or ones"},
+    {"flips", "0.5", "share of all signs that is flipped at first"},
+    {"share", "1", "share of the training data that the thief has"},
+    {"epochs", "5", "epochs; the paper trains 100"},
+    {"lr", "0.01", "learning rate"},
+    {"weight-decay", "0.0005", "weight decay"},
+};
 
 /// What an ordinary network has at the sites: parameters `site``name`.
 std::vector<Parameter*> parameters_of(Model& model, const std::vector<Site>& sites,
@@ -53,15 +52,9 @@ double share_of_same_signs(const std::vector<float>& a, const std::vector<float>
 
 /// The raw scales that the owner's passport gives.
 std::vector<float> passport_scales(const AttackInput& input) {
-  Tape tape(input.model.stream(), Tape::Mode::kForwardOnly);
-  const std::vector<float> raw =
-      input.model.read(tape, input.model.open(input.passport)).value.to_host(input.model.stream());
   std::vector<float> scales;
-  auto at = raw.begin();
-  for (const int64_t channels : input.model.site_channels()) {
-    scales.insert(scales.end(), at, at + channels);
-    at += 2 * channels;
-  }
+  for (const std::vector<float>& site : raw_scales(input.model, input.passport))
+    scales.insert(scales.end(), site.begin(), site.end());
   return scales;
 }
 
@@ -69,7 +62,7 @@ std::vector<float> passport_scales(const AttackInput& input) {
 void flip(std::vector<float>& values, double share, uint64_t seed) {
   const auto n = std::ssize(values);
   const auto flips = static_cast<int64_t>(static_cast<double>(n) * share);
-  for (const int64_t i : random_choice(n, flips, seed, kFlipStream))
+  for (const int64_t i : random_choice(n, flips, seed, kForgedSignsStream))
     values[static_cast<size_t>(i)] *= -1;
 }
 

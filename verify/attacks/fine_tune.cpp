@@ -1,4 +1,6 @@
 // Fine-tuning: the thief trains what he stole, on the same task or another one, without passport.
+#include <algorithm>
+
 #include "kernels/elementwise.hpp"
 #include "models/copy.hpp"
 #include "verify/attacks/rows.hpp"
@@ -18,10 +20,15 @@ std::unique_ptr<Model> with_new_last_layer(const Model& model, int64_t classes, 
   return out;
 }
 
-void start_statistics_anew(Model& model) {
+/// At the sites. PAN's program finds no statistics for the thief there, because its passport layers
+/// keep them under other names; those of all other layers it copies.
+void start_statistics_anew(Model& model, const std::vector<Site>& sites) {
   for (const Buffer& b : model.parameters().buffers())
-    dispatch(model.stream(),
-             [&](auto& s) { kernels::fill(s, {.y = b.value.view(), .value = b.spec.init.value}); });
+    if (std::ranges::any_of(
+            sites, [&](const Site& site) { return b.spec.name.starts_with(site.name + "."); }))
+      dispatch(model.stream(), [&](auto& s) {
+        kernels::fill(s, {.y = b.value.view(), .value = b.spec.init.value});
+      });
 }
 
 /// The owner's network with the thief's features, as both references measure it: its own scale and
@@ -74,11 +81,14 @@ class FineTuning {
         data_(data()) {}
 
   AttackResult run() {
-    AttackResult result{.axis = "epochs", .points = {measure_untouched(input_)}, .stolen = nullptr};
+    AttackResult result{
+        .axis = other_ ? "epochs on the other task, whose test set the accuracy is of" : "epochs",
+        .points = {untouched()},
+        .stolen = nullptr};
     std::unique_ptr<Model> thief = stolen_copy(input_);
     if (other_ || mode_.starts_with("rt"))
       thief = with_new_last_layer(*thief, data_.classes, input_.seed);
-    if (fresh_) start_statistics_anew(*thief);
+    if (fresh_) start_statistics_anew(*thief, input_.model.sites());
     if (mode_.ends_with("ll"))
       thief->parameters().train_only(thief->stream(), [&](const TensorSpec& spec) {
         return in_last_layer(*thief, spec.name);
@@ -92,6 +102,13 @@ class FineTuning {
   }
 
  private:
+  /// Of another task the untouched network knows nothing: there are its bits.
+  AttackPoint untouched() const {
+    if (!other_) return measure_untouched(input_);
+    return {.owner =
+                examine(*models::copy_of(input_.model), input_.passport, {.null_passports = 0})};
+  }
+
   const train::Dataset& data() const {
     if (!other_) return training_data(input_);
     if (!input_.other_train) fail(Fault::kUsage, "setting task: other needs data of another task");
@@ -104,6 +121,8 @@ class FineTuning {
   AttackPoint point(Model& thief, double epoch) {
     AttackPoint point =
         other_ ? point_of_other_task(thief, epoch) : measure_suspect(input_, thief, epoch);
+    if (passport_is_the_affine())
+      point.metrics.emplace_back("bits in the thief's scale", bits_in_scale(thief));
     if (!write_back_) return point;
     const auto owner = written_back(input_, thief, !fresh_);
     const OpenPassport open = owner->open(input_.passport);
@@ -118,11 +137,16 @@ class FineTuning {
     return point;
   }
 
+  /// The owner's, as far as the thief's network has its sites.
+  Passport passport_for(const Model& thief) const {
+    return thief.options().classes == input_.model.options().classes
+               ? input_.passport
+               : without_last_layer(thief, input_.passport);
+  }
+
   /// The claim's accuracy is that on the other task.
   AttackPoint point_of_other_task(Model& thief, double epoch) {
-    Passport passport = thief.options().classes == input_.model.options().classes
-                            ? input_.passport
-                            : without_last_layer(thief, input_.passport);
+    Passport passport = passport_for(thief);
     models::take_lane_state(input_.model, passport);
     const auto suspect = models::with_passport(thief, passport);
     AttackPoint point{
@@ -134,6 +158,25 @@ class FineTuning {
     return point;
   }
 
+  /// deepipr-v1: what the thief trained as his scale was the passport's raw one.
+  bool passport_is_the_affine() const {
+    return !input_.model.has_branch(Branch::kPublic) && !input_.model.options().plan.scheme->gate;
+  }
+  /// Share of the bits in the signs of his scale: what DeepIPR's program detects, for which the
+  /// passport's keys are not needed.
+  double bits_in_scale(Model& thief) const {
+    const Passport passport = passport_for(thief);
+    int64_t matched = 0;
+    for (const SitePassport& site : passport.sites()) {
+      const Parameter* scale = thief.parameters().find(site.site.name + ".bn.weight");
+      PASSNORM_CHECK(scale, "no scale at ", site.site.name);
+      const std::vector<float> values = scale->var.value.to_host(thief.stream());
+      for (size_t c = 0; c < values.size(); ++c)
+        matched += values[c] * static_cast<float>(site.bits[c]) > 0;
+    }
+    return static_cast<double>(matched) / static_cast<double>(passport.bit_count());
+  }
+
   const AttackInput& input_;
   const std::string mode_;
   const bool other_, fresh_, write_back_;
@@ -141,20 +184,21 @@ class FineTuning {
   const train::Dataset& data_;
 };
 
-constexpr std::array kSettings = {
-    AttackSetting{"mode", "ftal",
-                  "ftal: all layers are trained; ftll: the last; rtal, rtll: the same behind a new "
-                  "last layer"},
-    AttackSetting{"task", "same", "same | other: the other data, with a new last layer"},
-    AttackSetting{"epochs", "5", "epochs; the papers train 100"},
-    AttackSetting{"lr", "0.001", "learning rate"},
-    AttackSetting{"weight-decay", "0.0005", "weight decay"},
-    AttackSetting{"optimizer", "sgd", "sgd | adam"},
-    AttackSetting{"fresh-statistics", "no",
-                  "yes: running statistics start anew, as in PAN's program; no: with the owner's"},
-    AttackSetting{"write-back", "yes",
-                  "yes: measures the owner's network with the thief's features too, as both "
-                  "programs do"}};
+constexpr AttackSetting kSettings[] = {
+    {"mode", "ftal",
+     "ftal: all layers are trained; ftll: the last; rtal, rtll: the same behind a new last layer"},
+    {"task", "same", "same | other: the other data, with a new last layer"},
+    {"epochs", "5", "epochs; the papers train 100"},
+    {"lr", "0.001", "learning rate"},
+    {"weight-decay", "0.0005", "weight decay"},
+    {"optimizer", "sgd", "sgd | adam"},
+    {"fresh-statistics", "no",
+     "yes: running statistics at the passport's sites start anew, as in PAN's program; no: with "
+     "the owner's"},
+    {"write-back", "yes",
+     "yes: measures the owner's network with the thief's features too, on its own task, as both "
+     "programs do"},
+};
 
 AttackResult fine_tune(const AttackInput& input, const AttackSettings& settings) {
   return FineTuning(input, settings).run();

@@ -48,8 +48,9 @@ AttackResult run(const AttackInput& input, const AttackSettings& settings) {
     report_progress(input, concat("share ", share));
     std::vector<float> turned = scales;
     const auto total = static_cast<int64_t>(places.size());
-    for (const int64_t i : random_choice(
-             total, static_cast<int64_t>(static_cast<double>(total) * share), input.seed, 1))
+    for (const int64_t i :
+         random_choice(total, static_cast<int64_t>(static_cast<double>(total) * share), input.seed,
+                       kFlipStream))
       turned[places[static_cast<size_t>(i)]] *= -1;
     const Var flipped{Tensor::from<float>(stream, raw.shape(), turned), raw.lanes, nullptr};
     used = gate ? model->gate(tape, flipped) : flipped;

@@ -4,12 +4,10 @@
 //   scale -> scale sqrt(a^2 var + eps) / (a sqrt(var + eps)),
 // and a passport's raw scale, which is linear in W[c], is multiplied by a: its sign is whatever the
 // thief wants. What raw scales alone can never defend.
-#include <algorithm>
 #include <cmath>
 
 #include "kernels/runtime/random.hpp"
-#include "models/copy.hpp"
-#include "train/step.hpp"
+#include "verify/attacks/rewrite.hpp"
 #include "verify/attacks/rows.hpp"
 #include "verify/attacks/training.hpp"
 
@@ -33,18 +31,6 @@ std::vector<std::pair<std::string, int64_t>> rewritable(const Model& model) {
       layers.emplace_back(p.spec.name.substr(0, p.spec.name.size() - kScale.size()),
                           p.spec.shape.size());
   return layers;
-}
-
-/// The tensor of a name, changed on the host.
-template <class Change>
-void change(Model& model, const std::string& name, Change&& f) {
-  const Parameter* p = model.parameters().find(name);
-  const Buffer* b = p ? nullptr : model.parameters().find_buffer(name);
-  if (!p && !b) return;  // a bias that this layer has not
-  const Tensor& tensor = p ? p->var.value : b->value;
-  std::vector<float> v = tensor.to_host(model.stream());
-  f(v);
-  tensor.copy_from<float>(model.stream(), v);
 }
 
 /// Factor a[c] of channel c; 1: the channel stays as it is.
@@ -72,25 +58,6 @@ void rewrite(Model& model, const std::string& layer, const std::vector<double>& 
     change(model, layer + tensor, [&](std::vector<float>& v) { multiply(v, 1); });
 }
 
-/// Logits of the first test images.
-std::vector<float> logits(const AttackInput& input, Model& model) {
-  std::vector<int64_t> index(static_cast<size_t>(std::min<int64_t>(64, input.test->n)));
-  for (size_t i = 0; i < index.size(); ++i) index[i] = static_cast<int64_t>(i);
-  const train::Batch batch = train::DeviceDataset(model.stream(), *input.test).batch(index);
-  return train::forward_only(model, nullptr, batch.x, batch.labels, Lanes::only(Branch::kPublic),
-                             Mode::kEvaluate)
-      .logits.value.to_host(model.stream());
-}
-
-/// Largest change of a logit, over the spread of all.
-double change_of(const std::vector<float>& before, const std::vector<float>& after) {
-  const auto [least, most] = std::ranges::minmax(before);
-  double largest = 0;
-  for (size_t i = 0; i < before.size(); ++i)
-    largest = std::max(largest, std::abs(double{after[i]} - double{before[i]}));
-  return largest / std::max(double{most} - double{least}, 1e-30);
-}
-
 AttackResult run(const AttackInput& input, const AttackSettings& settings) {
   const bool forged_bits = settings.choice("bits", {"forged", "random"}) == "forged";
   const std::vector<double> shares = settings.numbers("shares", 0, 1);
@@ -105,15 +72,11 @@ AttackResult run(const AttackInput& input, const AttackSettings& settings) {
                                            Signature::from_text(settings.text("signature")));
   // Which sign each scale of the forger's has to take.
   std::map<std::string, std::vector<double>> turn;
-  const auto judged = before_judge(input, *before);
-  Tape tape(judged->stream(), Tape::Mode::kForwardOnly);
-  const std::vector<float> raw =
-      judged->read(tape, judged->open(forged)).value.to_host(judged->stream());
-  size_t at = 0;
-  for (const SitePassport& site : forged.sites()) {
-    for (size_t c = 0; c < site.bits.size(); ++c)
-      turn[site.site.name].push_back(raw[at + c] * static_cast<float>(site.bits[c]) < 0 ? -1 : 1);
-    at += 2 * site.bits.size();
+  const auto raw = raw_scales(*before_judge(input, *before), forged);
+  for (size_t i = 0; i < raw.size(); ++i) {
+    const SitePassport& site = forged.sites()[i];
+    for (size_t c = 0; c < raw[i].size(); ++c)
+      turn[site.site.name].push_back(raw[i][c] * static_cast<float>(site.bits[c]) < 0 ? -1 : 1);
   }
 
   AttackResult result{.axis = "share of channels rewritten"};
@@ -122,11 +85,11 @@ AttackResult run(const AttackInput& input, const AttackSettings& settings) {
     if (share == 0) continue;
     report_progress(input, concat("share ", share));
     auto suspect = stolen_copy(input);
-    uint32_t stream = 0;
+    uint32_t stream = kGaugeStream;
     for (const auto& [layer, channels] : rewritable(*suspect)) {
-      const Random chosen(input.seed, Purpose::kAttack, ++stream),
-          factor(input.seed, Purpose::kAttack, ++stream),
-          sign(input.seed, Purpose::kAttack, ++stream);
+      const Random chosen(input.seed, Purpose::kAttack, stream++),
+          factor(input.seed, Purpose::kAttack, stream++),
+          sign(input.seed, Purpose::kAttack, stream++);
       if (forged_bits && !turn.contains(layer)) continue;
       std::vector<double> a(static_cast<size_t>(channels), 1);
       for (size_t c = 0; c < a.size(); ++c) {
@@ -139,8 +102,7 @@ AttackResult run(const AttackInput& input, const AttackSettings& settings) {
     AttackPoint point = measure_suspect(input, *suspect, share);
     if (forged_bits) point.forger = measure_forger(input, *before_judge(input, *suspect), forged);
     if (input.test)
-      point.metrics.emplace_back("change of logits",
-                                 change_of(logits(input, *before), logits(input, *suspect)));
+      point.metrics.emplace_back("change of logits", change_of_logits(input, *before, *suspect));
     result.points.push_back(std::move(point));
     result.stolen = std::move(suspect);
   }

@@ -8,13 +8,14 @@
 namespace passnorm::verify {
 namespace {
 
-constexpr std::array kSettings = {
-    AttackSetting{"signature", "Mallory", "text that the thief's bits stand for"},
-    AttackSetting{"epochs", "5", "epochs"},
-    AttackSetting{"lr", "0.01", "learning rate"},
-    AttackSetting{"weight-decay", "0.0005", "weight decay"},
-    AttackSetting{"optimizer", "sgd", "sgd | adam"},
-    AttackSetting{"sign-loss", "0.1", "factor of the hinge that embeds the thief's bits"}};
+constexpr AttackSetting kSettings[] = {
+    {"signature", "Mallory", "text that the thief's bits stand for"},
+    {"epochs", "5", "epochs"},
+    {"lr", "0.01", "learning rate"},
+    {"weight-decay", "0.0005", "weight decay"},
+    {"optimizer", "sgd", "sgd | adam"},
+    {"sign-loss", "0.1", "factor of the hinge that embeds the thief's bits"},
+};
 
 /// A passport of the thief's own for the owner's sites, with a new gate and new statistics.
 Passport passport_of_thief(const AttackInput& input, const Model& stolen, std::string signature) {

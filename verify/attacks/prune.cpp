@@ -29,7 +29,9 @@ namespace {
 
 constexpr AttackSetting kSettings[] = {
     {"rates", "0..1:0.1", "shares of all weights that become zero"},
-    {"variant", "all", "all: DeepIPR's | skip-gate: PAN's, tensors named fc stay as they are"},
+    {"variant", "all",
+     "all: DeepIPR's | skip-gate: PAN's, tensors named fc stay as they are: gates, which only "
+     "target=owner has, and pointnet's transform nets"},
     {"target", "released",
      "released: what a thief has | owner: the owner's network with its gate, as the references do"},
 };

@@ -6,6 +6,7 @@
 #include "kernels/elementwise.hpp"
 #include "kernels/runtime/random.hpp"
 #include "models/model_file.hpp"
+#include "verify/attacks/rewrite.hpp"
 
 namespace passnorm::verify {
 
@@ -30,13 +31,12 @@ const train::Dataset& training_data(const AttackInput& input) {
 }
 
 train::Dataset part_of_training_data(const AttackInput& input, double share) {
-  constexpr uint32_t kStream = 0x0500'0000;
   const train::Dataset& all = training_data(input);
   const auto count = static_cast<int64_t>(share * static_cast<double>(all.n));
   if (count < input.batch)
     fail(Fault::kUsage, "setting share: ", count, " samples are less than a batch of ",
          input.batch);
-  return all.select(random_choice(all.n, count, input.seed, kStream));
+  return all.select(random_choice(all.n, count, input.seed, kShareStream));
 }
 
 std::vector<int64_t> random_choice(int64_t n, int64_t count, uint64_t seed, uint32_t stream) {
@@ -73,15 +73,10 @@ Secret32 forger_secret(uint64_t seed, uint64_t index) {
 }
 
 Passport with_read_bits(const Model& model, const Passport& passport) {
-  Tape tape(model.stream(), Tape::Mode::kForwardOnly);
-  const std::vector<float> raw =
-      model.read(tape, model.open(passport)).value.to_host(model.stream());
   std::vector<std::vector<int8_t>> bits;
-  auto scale = raw.begin();
-  for (const int64_t channels : model.site_channels()) {
+  for (const std::vector<float>& scales : raw_scales(model, passport)) {
     auto& site = bits.emplace_back();
-    for (int64_t c = 0; c < channels; ++c) site.push_back(scale[c] > 0 ? 1 : -1);
-    scale += 2 * channels;
+    for (const float scale : scales) site.push_back(scale > 0 ? 1 : -1);
   }
   return passport.with_bits(bits);
 }

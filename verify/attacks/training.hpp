@@ -1,7 +1,6 @@
 // What attacks that train share.
 #pragma once
 
-#include <array>
 #include <functional>
 
 #include "engine/io/crypto.hpp"
@@ -9,6 +8,19 @@
 #include "verify/attacks/attack.hpp"
 
 namespace passnorm::verify {
+
+/// Streams of Purpose::kAttack, in one list: numbers of one never serve another. Behind each stand
+/// 2^24 of its own.
+enum AttackStream : uint32_t {
+  kForgedBitsStream = 0x0100'0000,   ///< which bits a forger wants other than the owner's; by site
+  kKeyNoiseStream = 0x0200'0000,     ///< two for each site
+  kGateStream = 0x0300'0000,         ///< a forger's own gate, by weight
+  kForgedSignsStream = 0x0400'0000,  ///< which signs fake2 starts without
+  kShareStream = 0x0500'0000,        ///< which of the training data a thief has
+  kFlipStream = 0x0600'0000,
+  kGaugeStream = 0x0700'0000,    ///< three for each layer
+  kPermuteStream = 0x0800'0000,  ///< two for each set of channels
+};
 
 /// Options of a run from the settings epochs, lr, weight-decay and, where `adam`, optimizer; batch
 /// and seed are the input's. Error(kUsage) for values out of range.
@@ -18,8 +30,8 @@ const train::Dataset& training_data(const AttackInput& input);
 
 /// int(share n) of the n training data, a random choice. Error(kUsage) for less than a batch.
 train::Dataset part_of_training_data(const AttackInput& input, double share);
-/// The first `count` of 0 .. n - 1 in a random order (Fisher and Yates). stream: of
-/// Purpose::kAttack.
+/// The first `count` of 0 .. n - 1 in a random order (Fisher and Yates). stream: an AttackStream,
+/// or one of those behind it.
 std::vector<int64_t> random_choice(int64_t n, int64_t count, uint64_t seed, uint32_t stream);
 
 /// AttackInput::progress, where it is set.
