@@ -1,4 +1,5 @@
-// All of passnorm: build a model with passports, train it, and examine a claim of ownership.
+// All of passnorm: build a model with passports, train it, attack it, and examine a claim of
+// ownership, on the network or on its answers alone.
 //
 // Threads. A stream and all that is made on it (models, tensors, opened passports, a run of fit,
 // evaluate or examine) is used by one thread at a time; threads with streams of their own need no
@@ -23,5 +24,9 @@
 #include "models/model_file.hpp"
 #include "passnorm/version.hpp"
 #include "train/batch.hpp"
+#include "train/data/trigger_set.hpp"
+#include "train/key_images.hpp"
 #include "train/trainer.hpp"
+#include "verify/attacks/attack.hpp"
+#include "verify/black_box.hpp"
 #include "verify/examine.hpp"

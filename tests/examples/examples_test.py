@@ -45,6 +45,14 @@ class Examples(unittest.TestCase):
         message = self.run_program("verify_only", "owner.passport", "owner.passport", code=3)
         self.assertRegex(message, r"^owner\.passport: .+\n$")
 
+    @built("attack")
+    def test_attacks(self):
+        lines = self.run_program("attack").splitlines()
+        self.assertEqual(len(lines), 3)
+        self.assertRegex(lines[0], r"^0 of the weights pruned: accuracy \d\.\d+, supported with 2[45]\d of 256 bits$")
+        self.assertRegex(lines[1], r"^0\.5 of the weights pruned: accuracy \d\.\d+, supported with 2[0-5]\d of 256 bits$")
+        self.assertRegex(lines[2], r"^1 of the weights pruned: accuracy 0\.\d+, not supported with 0 of 256 bits$")
+
     @built("custom_scheme", "verify_only")
     def test_has_a_scheme_of_its_own(self):
         self.assertRegex(self.run_program("custom_scheme"), r"^acme-gated: supported, 2[45]\d of 256 bits\n$")
