@@ -11,10 +11,10 @@
 namespace passnorm::verify {
 
 std::span<const Attack> attacks() {
-  static const std::array rows = {prune_attack(),      quantise_attack(),   flip_attack(),
-                                  fake1_attack(),      gauge_attack(),      fine_tune_attack(),
-                                  overwrite_attack(),  fake2_attack(),      fake3_attack(),
-                                  ambiguity1_attack(), ambiguity2_attack(), erb_attack()};
+  static const std::array rows = {
+      prune_attack(),      quantise_attack(),   flip_attack(),      fake1_attack(), gauge_attack(),
+      permute_attack(),    fine_tune_attack(),  overwrite_attack(), fake2_attack(), fake3_attack(),
+      ambiguity1_attack(), ambiguity2_attack(), erb_attack()};
   return rows;
 }
 

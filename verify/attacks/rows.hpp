@@ -11,6 +11,7 @@ Attack quantise_attack();
 Attack flip_attack();
 Attack fake1_attack();
 Attack gauge_attack();
+Attack permute_attack();
 Attack fine_tune_attack();
 Attack overwrite_attack();
 Attack fake2_attack();
