@@ -132,7 +132,9 @@ Json attacks_json() {
 }
 
 std::string attacks_text() {
-  std::string out = "In the order of all. Settings have the values that they have without --set.\n";
+  std::string out =
+      "Attacks in the order of passnorm attack all. Their settings stand with the\n"
+      "values that they have unless --set says otherwise.\n";
   for (const Attack& a : verify::attacks()) {
     out += fmt::format("\n{}: {}\n", a.name,
                        wrapped(std::string(a.description), a.name.size() + 2, 2));
