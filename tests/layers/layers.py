@@ -16,9 +16,10 @@ NEVER = {("engine/io/", "engine/tensor/"),  # ... and these besides
 PRIVATE = {"kernels/cpu/": ("kernels/", "tests/"), "kernels/cuda/": ("kernels/", "tests/")}
 UMBRELLA = "passnorm/passnorm.hpp"
 GENERATED = {"passnorm/version.hpp"}  # of no floor
-# The one arrow up: what a kernel's source is for a host compiler, in builds for tests only (PASSNORM_CUDA=EMULATED).
+# The arrows up: what a kernel's source is for a host compiler, in builds for tests only (PASSNORM_CUDA=EMULATED).
 NAMES = "kernels/cuda/gpu.cuh"
-UPWARD = {(NAMES, "tests/emulator/cuda_names.hpp")}
+UPWARD = {(NAMES, "tests/emulator/cuda_names.hpp"),
+          ("kernels/cuda/cooperative.cuh", "tests/emulator/cuda_cooperative.hpp")}
 
 CUDA = r"(cuda|cublas|cudnn|cufft|curand|cooperative_groups|nvtx3/|nvToolsExt|nvml|cub/|thrust/|vector_types|vector_functions)"
 # Libraries and their places (beside tests/): a header of none of these and no system header is an error too.
