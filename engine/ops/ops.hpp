@@ -4,7 +4,6 @@
 #pragma once
 
 #include <optional>
-#include <optional>
 #include <vector>
 
 #include "engine/autograd/tape.hpp"
