@@ -133,7 +133,7 @@ class AttackTable(unittest.TestCase):
         self.assertEqual(self.calls("attack"), [])
 
     def test_hours_end_it_with_a_report_of_what_is_there(self):
-        result = self.table("--small", "--hours", "1e-9")
+        result = self.table("--small", "--hours", "0")
         self.assertEqual(result.returncode, 75)
         self.assertEqual(self.calls("train") + self.calls("report"), [])
         self.assertIn("parts are left", result.stderr)

@@ -186,7 +186,7 @@ class StandIns(unittest.TestCase):
         log = (self.out / "suite.log").read_text()
         turns = [line.split("] ")[1].split()[0].split("/")[-1] for line in log.splitlines()
                  if ("bench step" in line or "] torch step" in line) and "deepipr-v2" in line and "resnet18" in line and "--batch 64" in line]
-        self.assertEqual(turns, (["passnorm"] * 3 + ["torch"] * 4) * 2)
+        self.assertEqual(turns, (["passnorm"] * 4 + ["torch"] * 4) * 2)
 
     def test_finds_libraries_in_wheels_and_sanitizes(self):
         self.suite("--parts", "facts|sanitizers")
