@@ -15,6 +15,7 @@
 
 #include "bench/cases/convolution.hpp"
 #include "kernels/convolution_plans.hpp"
+#include "kernels/cuda/check.hpp"
 #include "kernels/cuda/conv_problem.hpp"
 #include "kernels/cuda/library.hpp"
 #include "kernels/cuda/pad.hpp"
@@ -43,6 +44,27 @@ class Environment {
   const char* name_;
   std::optional<std::string> before_;
 };
+
+/// A driver that cannot run our kernels is no bug of ours.
+TEST(CudaCall, TellsTheMachinesFaultsFromOurs) {
+  const struct {
+    cudaError_t status;
+    Fault fault;
+  } rows[] = {{cudaErrorUnsupportedPtxVersion, Fault::kMachine},  // a driver older than the toolkit
+              {cudaErrorInvalidPtx, Fault::kMachine},
+              {cudaErrorJitCompilerNotFound, Fault::kMachine},
+              {cudaErrorNoKernelImageForDevice, Fault::kMachine},
+              {cudaErrorSystemNotReady, Fault::kMachine},
+              {cudaErrorMemoryAllocation, Fault::kMemory},
+              {cudaErrorInvalidValue, Fault::kBug}};
+  for (const auto& row : rows) try {
+      PASSNORM_CALL(row.status);
+      ADD_FAILURE() << cudaGetErrorName(row.status) << " was taken for success";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.fault(), row.fault) << error.what();
+      EXPECT_NE(std::string(error.what()).find(cudaGetErrorName(row.status)), std::string::npos);
+    }
+}
 
 std::string message_of(const Library::Source& source) {
   try {
