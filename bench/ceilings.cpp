@@ -165,10 +165,11 @@ std::string arithmetic_name_on(const CudaStream& stream, DType dtype) {
   return concat("matmul ", name_of(dtype), " ", matmul_side(stream));
 }
 
-/// f32 by the matrix product's contract, 16-bit types as a convolution of one tap.
+/// f32 by the matrix product's contract, 16-bit types, which that does not take, as a linear layer:
+/// both end in cuBLASLt.
 double arithmetic_rate(CudaStream& stream, DType dtype) {
   const int64_t n = matmul_side(stream);
-  const kernels::ConvGeometry g{.w = n, .c = n, .o = n};
+  const kernels::ConvGeometry g{.n = n, .c = n, .o = n};
   const Tensor a = operand(stream, n * n, dtype), b = operand(stream, n * n, dtype),
                y = result(stream, n * n, dtype);
   const Tensor w = dtype == DType::kF32 ? b : operand(stream, n * n);

@@ -12,6 +12,7 @@
 #include "cli/help.hpp"
 #include "cli/options.hpp"
 #include "engine/io/text.hpp"
+#include "kernels/runtime/machine.hpp"
 #include "passnorm/version.hpp"
 #include "train/batch.hpp"
 
@@ -39,15 +40,17 @@ void Machine::add_training_to(OptionTable& options) {
       .changes_nothing();
 }
 
-void Machine::add_to(CLI::App& command) {
+void Machine::add_to(CLI::App& command, bool training) {
   OptionTable options(command);
   add_to(options);
+  if (training) add_training_to(options);
   options.from_environment();
 }
 
 std::shared_ptr<Stream> Machine::stream() const {
+  const std::optional<Device> named = device_of(device);
   return make_stream(
-      device_of(device).value_or(Device::best()),
+      named ? *named : Device::best(),
       StreamOptions{
           .threads = threads, .engines = engines, .epilogue_statistics = epilogue_statistics});
 }
@@ -59,9 +62,7 @@ std::string Machine::describe(const Stream& stream) const {
     return fmt::format("{}, {}", used.name(), report.gpus.at(static_cast<size_t>(used.index)).name);
   const int count = static_cast<const CpuStream&>(stream).threads();
   std::string text = fmt::format("cpu, {} thread{}", count, count == 1 ? "" : "s");
-  if (device == "auto" && !report.runtime.empty())
-    text +=
-        fmt::format(" ({})", report.emulated ? "the emulated GPU is for tests" : report.why_not(0));
+  if (device == "auto" && !report.runtime.empty()) text += fmt::format(" ({})", why_cpu());
   return text;
 }
 

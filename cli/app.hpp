@@ -49,11 +49,13 @@ struct Machine {
   void add_to(OptionTable& options);
   /// What only training steps use: --epilogue-statistics.
   void add_training_to(OptionTable& options);
-  void add_to(CLI::App& command);
-  /// Error(kMachine) for a GPU that is not there; auto falls back to the CPU.
+  /// In a table of their own, with the environment.
+  void add_to(CLI::App& command, bool training = false);
+  /// Error(kMachine) for a GPU that is not there; auto falls back to the CPU, also where a GPU has
+  /// not the libraries that it needs.
   std::shared_ptr<Stream> stream() const;
   /// "cuda:0, NVIDIA H100 80GB HBM3", or "cpu, 8 threads"; of a build for GPUs with the reason why
-  /// auto found none.
+  /// auto chose it.
   std::string describe(const Stream& stream) const;
 };
 

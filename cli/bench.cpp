@@ -35,7 +35,6 @@ struct Shared {
     add_to(options);
   }
   void add_to(OptionTable& options) {
-    machine.add_to(options);
     options.call_flag("json", json, "one JSON document on stdout");
   }
 };
@@ -44,6 +43,11 @@ void print_ceilings(const std::map<std::string, double>& ceilings) {
   for (const auto& [name, rate] : ceilings)
     fmt::print("ceiling {}: {:.1f} {}\n", name, 1e-9 * rate,
                name.starts_with("copy") ? "GB/s" : "GFLOP/s");
+}
+
+/// For people: the JSON documents have them.
+void print_notes(Stream& stream) {
+  for (const std::string& note : stream.notes()) fmt::print(stderr, "note: {}\n", note);
 }
 
 DType precision_named(const std::string& name) {
@@ -96,6 +100,7 @@ int run_step(const Step& o) {
                  {"peak_mib", peak},
                  {"peak_resident_mib", peak_resident_mib()},
                  {"device", o.machine.describe(*stream)},
+                 {"notes", stream->notes()},
                  {"launches", t.launches},
                  {"flops", t.flops},
                  {"flops_per_second", t.flops / t.median},
@@ -109,6 +114,7 @@ int run_step(const Step& o) {
     print_json(json);
     return kYes;
   }
+  print_notes(*stream);
   const auto [least, most] = std::ranges::minmax(t.seconds);
   fmt::print(
       "{} {} {} {} {} batch {}: {:.1f} images/s, {:.1f} ms a step (median of {}, {:.1f} to "
@@ -204,8 +210,9 @@ struct Kernels : Shared {
 int run_kernels(Kernels o) {
   o.bench.seconds = o.seconds;
   if (o.list) {
-    const Device device = device_of(o.machine.device).value_or(Device::best());
-    const std::vector<std::string> names = bench::kernel_names(device, o.bench);
+    const std::optional<Device> named = device_of(o.machine.device);
+    const std::vector<std::string> names =
+        bench::kernel_names(named ? *named : Device::best(), o.bench);
     if (o.json)
       print_json(names);
     else
@@ -235,10 +242,12 @@ int run_kernels(Kernels o) {
       kernels.push_back(row);
     }
     print_json({{"device", o.machine.describe(*stream)},
+                {"notes", stream->notes()},
                 {"kernels", kernels},
                 {"ceilings", report.ceilings}});
     return kYes;
   }
+  print_notes(*stream);
   fmt::print("{:<48} {:>10} {:>9} {:>9} {:>7}  of\n", "kernel", "ms", "GFLOP/s", "GB/s", "share");
   for (const auto& k : report.kernels) {
     if (!k.skipped.empty()) {
@@ -271,7 +280,7 @@ void add_bench(CLI::App& app, Action& action) {
   of_step.integer("steps", s->steps, "timed steps; 0: as many as fit into --seconds", 0, 1'000'000);
   of_step.call_flag("stages", s->stages, "also forward, backward and optimiser apart");
   s->add_to(of_step, "of measuring");
-  s->machine.add_training_to(of_step);
+  s->machine.add_to(*step, true);
   step->footer(
       "Example: passnorm bench step --model resnet18 --scheme deepipr-v2 --batch 64 --threads 2");
   step->callback([s, &action] { action = [s] { return run_step(*s); }; });
@@ -285,6 +294,7 @@ void add_bench(CLI::App& app, Action& action) {
                        "timed rounds through the networks; 0: as many as fit into --seconds", 0,
                        1'000'000);
   i->add_to(of_inference, "of measuring, all networks together");
+  i->machine.add_to(*inference);
   inference->footer("Example: passnorm bench inference --model resnet18 --scheme pan --sites all");
   inference->callback([i, &action] { action = [i] { return run_inference(*i); }; });
 
@@ -294,6 +304,7 @@ void add_bench(CLI::App& app, Action& action) {
   of_loader.integer("batch", l->batch, "images of a batch", 1, 10'000);
   l->seconds = 6;
   l->add_to(of_loader, "of measuring");
+  l->machine.add_to(*loader);
   loader->footer("Example: passnorm bench loader --batch 128");
   loader->callback([l, &action] { action = [l] { return run_loader(*l); }; });
 
@@ -308,6 +319,7 @@ void add_bench(CLI::App& app, Action& action) {
   of_kernels.call_flag("list", k->list, "names only");
   k->seconds = 0.2F;
   k->add_to(of_kernels, "of each repetition");
+  k->machine.add_to(*kernels);
   kernels->footer("Example: passnorm bench kernels --filter '^norm/both' --threads 2");
   kernels->callback([k, &action] { action = [k] { return run_kernels(*k); }; });
 
@@ -316,6 +328,7 @@ void add_bench(CLI::App& app, Action& action) {
   const auto c = std::make_shared<Shared>();
   OptionTable of_ceilings(*ceilings);
   c->add_to(of_ceilings);
+  c->machine.add_to(*ceilings);
   ceilings->footer("Example: passnorm bench ceilings --device cuda");
   ceilings->callback([c, &action] { action = [c] { return run_ceilings(*c); }; });
 }

@@ -56,6 +56,15 @@ void assign(Setting& s, const std::string& text, const std::string& where,
   if (!taken) refuse(where, s.expected + " was expected, not " + found);
 }
 
+/// What the environment says, where it may.
+void assign_variable(Setting& s) {
+  const std::string variable = s.variable();
+  const char* const value = std::getenv(variable.c_str());
+  if (value == nullptr || s.reach != Reach::kAny) return;
+  assign(s, value, variable, quote(value));
+  s.source = Source::kEnvironment;
+}
+
 bool fits(Type type, Assignment::Type given) {
   switch (type) {
     case Type::kText:
@@ -276,11 +285,7 @@ void OptionTable::take(const Assignment& a) {
 void OptionTable::complete(std::span<const Assignment> file) {
   complete_from_file(file);
   for (const auto& s : settings_) {
-    const std::string variable = s->variable();
-    if (const char* value = std::getenv(variable.c_str()); value && s->reach == Reach::kAny) {
-      assign(*s, value, variable, quote(value));
-      s->source = Source::kEnvironment;
-    }
+    assign_variable(*s);
     if (!s->given) continue;
     assign(*s, *s->given, "--" + s->name, quote(*s->given));
     s->source = Source::kCommandLine;
@@ -320,8 +325,9 @@ std::string OptionTable::toml(bool without_harmless) const {
 }
 
 void OptionTable::from_environment() const {
-  for (const auto& s : settings_)
-    if (s->reach == Reach::kAny) s->option->envname(s->variable());
+  command_->preparse_callback([settings = settings_](size_t) {
+    for (const auto& s : settings) assign_variable(*s);
+  });
 }
 
 void check_environment(const OptionTable& options, char* const* environment) {

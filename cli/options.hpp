@@ -97,7 +97,8 @@ class OptionTable {
   std::string toml() const { return toml(false); }
   std::string toml_of_results() const { return toml(true); }
 
-  /// Options of other commands: the environment through CLI11.
+  /// For commands that read no file: the environment, once the command is named; its command line
+  /// comes after it. For one table of a command.
   void from_environment() const;
 
   const std::vector<std::shared_ptr<Setting>>& settings() const { return settings_; }

@@ -10,9 +10,6 @@
 
 namespace passnorm::kernels {
 
-/// A GPU's properties as cuDNN's own JSON. Error(kMachine) without such a GPU.
-std::string device_properties(int index = 0);
-
 /// The first engine that could be chosen for one convolution.
 struct PlanReport {
   std::string operation;  ///< "forward", "forward, sums", "backward-data", ...
@@ -26,7 +23,8 @@ struct PlanReport {
   std::string why_none;   ///< where there is no such engine
 };
 
-/// Every operation of every geometry on the GPU of `properties`; needs cuDNN's libraries, no GPU.
+/// Every operation of every geometry on the GPU of `properties`, cuDNN's own JSON
+/// (scripts/gpu_suite keeps it of every GPU it runs on); needs cuDNN's libraries, no GPU.
 /// Error(kInput) when cuDNN does not take the properties.
 std::vector<PlanReport> check_plans(const std::string& properties,
                                     std::span<const ConvGeometry> geometries, DType type);

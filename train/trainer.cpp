@@ -156,6 +156,8 @@ class Run {
     while (at.step < last) {
       for (; next.step < last && !step_.full(); ++next.step) start(next);
       const StepNumbers numbers = step_.finish();
+      for (const auto& of_device = model_.stream().notes(); told_ < of_device.size(); ++told_)
+        note(of_device[told_]);
       const auto now = Clock::now();
       const double seconds = std::chrono::duration<double>(now - clock).count();
       clock = now;
@@ -267,6 +269,7 @@ class Run {
   CheckpointFolder folder_;
   Metadata made_with_;
   RunState state_;
+  size_t told_ = 0;  ///< notes of the stream
   Tensor best_weights_, best_buffers_;
 };
 

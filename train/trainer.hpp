@@ -81,7 +81,8 @@ struct Callbacks {
   /// Asked after every step. True: the steps that are under way end, a checkpoint is written, then
   /// fit throws Error(kStopped).
   std::function<bool()> stop;
-  /// One line for the user: resumed from where, a checkpoint that was damaged, what was not finite.
+  /// One line for the user: resumed from where, a checkpoint that was damaged, what was not finite,
+  /// what the device's libraries do not offer (Stream::notes).
   std::function<void(const std::string&)> note;
 };
 

@@ -30,7 +30,10 @@ TensorSpec weight_spec(const std::string& name, const kernels::ConvGeometry& g,
 
 Convolution::Convolution(ParameterSet& set, const std::string& name, const kernels::ConvGeometry& g,
                          const ConvolutionOptions& options)
-    : geometry_(g), form_(options.form), weight_(&set.add(weight_spec(name, g, options))) {
+    : name_(name),
+      geometry_(g),
+      form_(options.form),
+      weight_(&set.add(weight_spec(name, g, options))) {
   PASSNORM_CHECK(form_ == ConvolutionForm::kPictures || (g.h == 1 && g.kh == 1 && g.kw == 1), name,
                  ": points and vectors have no height");
   geometry_.n = 1;
@@ -41,11 +44,12 @@ Convolution::Convolution(ParameterSet& set, const std::string& name, const kerne
 Var Convolution::forward(Tape& tape, const Var& x, bool relu, Tensor* sums) const {
   const kernels::ConvGeometry& g = geometry_;
   return ops::convolution(tape, x, weight_->var.reshape({g.o, g.kh, g.kw, g.c}), bias(), g.stride,
-                          g.pad, relu, sums);
+                          g.pad, relu, sums, name_);
 }
 
 Linear::Linear(ParameterSet& set, const std::string& name, int64_t inputs, int64_t outputs,
-               int64_t positions) {
+               int64_t positions)
+    : name_(name) {
   const Init init = fan_in(inputs);
   weight_ = &set.add({.name = name + ".weight",
                       .shape = {outputs, inputs},
@@ -56,7 +60,7 @@ Linear::Linear(ParameterSet& set, const std::string& name, int64_t inputs, int64
 }
 
 Var Linear::forward(Tape& tape, const Var& x) const {
-  return ops::linear(tape, x, weight_->var, bias_->var);
+  return ops::linear(tape, x, weight_->var, bias_->var, name_);
 }
 
 }  // namespace passnorm

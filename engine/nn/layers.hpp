@@ -39,6 +39,7 @@ class Convolution {
   ConvolutionForm form() const { return form_; }
 
  private:
+  std::string name_;
   kernels::ConvGeometry geometry_;
   ConvolutionForm form_;
   Parameter* weight_;
@@ -55,6 +56,7 @@ class Linear {
   Var forward(Tape& tape, const Var& x) const;
 
  private:
+  std::string name_;
   Parameter *weight_, *bias_;
 };
 

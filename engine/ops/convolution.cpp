@@ -15,6 +15,21 @@ Tensor copy_in(DType storage, const Var& w) {
   return w.copy && w.copy.dtype() == storage ? w.copy : Tensor();
 }
 
+/// Does the layer's work, and names the layer in what the machine cannot do of it.
+template <class F>
+void in_layer(Stream& stream, const std::string& layer, F&& work) {
+  std::vector<std::string>& notes = stream.notes();
+  const size_t before = notes.size();
+  try {
+    work();
+  } catch (const Error& e) {
+    if (e.fault() != Fault::kMachine || layer.empty()) throw;
+    fail(e.fault(), layer, ": ", e.what());
+  }
+  if (layer.empty()) return;
+  for (size_t i = before; i < notes.size(); ++i) notes[i] = concat(layer, ": ", notes[i]);
+}
+
 /// The gradients of what conv(x, w) + bias is made of, from its own.
 void differentiate(Stream& stream, const kernels::ConvGeometry& g, const Var& x, const Var& w,
                    const Tensor& w_copy, const Var& bias, const Tensor& dy) {
@@ -50,7 +65,7 @@ void differentiate(Stream& stream, const kernels::ConvGeometry& g, const Var& x,
 }  // namespace
 
 Var convolution(Tape& tape, const Var& x, const Var& w, const Var& bias, int64_t stride,
-                int64_t pad, bool relu, Tensor* sums) {
+                int64_t pad, bool relu, Tensor* sums, const std::string& layer) {
   const Shape &xs = x.shape(), &ws = w.shape();
   PASSNORM_CHECK(xs.rank() == 4 && ws.rank() == 4 && xs[3] == ws[3], "x ", xs, ", w ", ws);
   const kernels::ConvGeometry g{.n = xs[0],
@@ -65,61 +80,67 @@ Var convolution(Tape& tape, const Var& x, const Var& w, const Var& bias, int64_t
   Stream& stream = tape.stream();
   const DType storage = x.value.dtype();
   if (!convolves(stream, storage))
-    return cast(tape,
-                convolution(tape, cast(tape, x, DType::kF32), w, bias, stride, pad, relu, sums),
-                storage);
+    return cast(
+        tape,
+        convolution(tape, cast(tape, x, DType::kF32), w, bias, stride, pad, relu, sums, layer),
+        storage);
   const Var y =
       tape.result(Tensor::empty(stream, {g.n, g.oh(), g.ow(), g.o}, storage), x.lanes, x, w, bias);
   const Tensor w_copy = copy_in(storage, w);
   const Tensor summed = sums != nullptr ? Tensor::empty(stream, {2, g.o}) : Tensor();
-  const bool has_sums = dispatch(stream, [&](auto& s) {
-    return kernels::conv_forward(s, {.geometry = g,
-                                     .x = x.value.view(),
-                                     .w = w.value.view(),
-                                     .w_copy = w_copy.view(),
-                                     .bias = bias.value.view(),
-                                     .y = y.value.view(),
-                                     .relu = relu,
-                                     .sums = summed ? summed.span() : std::span<float>()});
+  bool has_sums = false;
+  in_layer(stream, layer, [&] {
+    has_sums = dispatch(stream, [&](auto& s) {
+      return kernels::conv_forward(s, {.geometry = g,
+                                       .x = x.value.view(),
+                                       .w = w.value.view(),
+                                       .w_copy = w_copy.view(),
+                                       .bias = bias.value.view(),
+                                       .y = y.value.view(),
+                                       .relu = relu,
+                                       .sums = summed ? summed.span() : std::span<float>()});
+    });
   });
   if (has_sums) *sums = summed;
-  tape.record(
-      y, [&stream, g, x, w, w_copy, bias, mask = relu ? y.value : Tensor()](const Tensor& dresult) {
-        const Tensor dy =
-            mask ? Tensor::empty(stream, mask.shape(), dresult.dtype()) : dresult;  // of the sum
-        if (mask)
-          dispatch(stream, [&](auto& s) {
-            kernels::relu_backward(s, {.y = mask.view(), .dy = dresult.view(), .dx = dy.view()});
-          });
-        differentiate(stream, g, x, w, w_copy, bias, dy);
+  tape.record(y, [&stream, g, x, w, w_copy, bias, mask = relu ? y.value : Tensor(),
+                  layer](const Tensor& dresult) {
+    const Tensor dy =
+        mask ? Tensor::empty(stream, mask.shape(), dresult.dtype()) : dresult;  // of the sum
+    if (mask)
+      dispatch(stream, [&](auto& s) {
+        kernels::relu_backward(s, {.y = mask.view(), .dy = dresult.view(), .dx = dy.view()});
       });
+    in_layer(stream, layer, [&] { differentiate(stream, g, x, w, w_copy, bias, dy); });
+  });
   return y;
 }
 
 // A linear layer is a convolution of one position, which brings the bias and its gradient with it.
-Var linear(Tape& tape, const Var& x, const Var& w, const Var& bias) {
+Var linear(Tape& tape, const Var& x, const Var& w, const Var& bias, const std::string& layer) {
   const Shape &xs = x.shape(), &ws = w.shape();
   PASSNORM_CHECK(xs.rank() == 2 && ws.rank() == 2 && xs[1] == ws[1], "x ", xs, ", w ", ws);
   Stream& stream = tape.stream();
   const DType storage = x.value.dtype();
-  if (!convolves(stream, storage)) return linear(tape, cast(tape, x, DType::kF32), w, bias);
+  if (!convolves(stream, storage)) return linear(tape, cast(tape, x, DType::kF32), w, bias, layer);
   const kernels::ConvGeometry g{.n = xs[0], .c = xs[1], .o = ws[0]};
   const Var y = tape.result(Tensor::empty(stream, {g.n, g.o}), x.lanes, x, w, bias);
   const Tensor w_copy = copy_in(storage, w);
-  dispatch(stream, [&](auto& s) {
-    kernels::conv_forward(s, {.geometry = g,
-                              .x = x.value.view(),
-                              .w = w.value.view(),
-                              .w_copy = w_copy.view(),
-                              .bias = bias.value.view(),
-                              .y = y.value.view()});
+  in_layer(stream, layer, [&] {
+    dispatch(stream, [&](auto& s) {
+      kernels::conv_forward(s, {.geometry = g,
+                                .x = x.value.view(),
+                                .w = w.value.view(),
+                                .w_copy = w_copy.view(),
+                                .bias = bias.value.view(),
+                                .y = y.value.view()});
+    });
   });
-  tape.record(y, [&stream, g, x, w, w_copy, bias, storage](const Tensor& dresult) {
+  tape.record(y, [&stream, g, x, w, w_copy, bias, storage, layer](const Tensor& dresult) {
     const bool same = dresult.dtype() == storage;
     const Tensor dy = same ? dresult : Tensor::empty(stream, dresult.shape(), storage);
     if (!same)
       dispatch(stream, [&](auto& s) { kernels::cast(s, {.x = dresult.view(), .y = dy.view()}); });
-    differentiate(stream, g, x, w, w_copy, bias, dy);
+    in_layer(stream, layer, [&] { differentiate(stream, g, x, w, w_copy, bias, dy); });
   });
   return y;
 }

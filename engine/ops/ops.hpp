@@ -4,6 +4,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "engine/autograd/tape.hpp"
@@ -18,17 +19,19 @@ namespace passnorm::ops {
 /// or relu of it. Of a type that the device does not convolve, x is computed in f32 and the result
 /// stored in x's type; of one that it does, a copy of w in that type is used where w has one.
 /// sums: becomes [2, O] of the result, for the norm behind it (kernels::ConvForward::sums), where
-/// the device gives them, else stays as it is; null: none are asked for.
+/// the device gives them, else stays as it is; null: none are asked for. layer: its name, in front
+/// of what the machine cannot do (Error kMachine) and of the stream's notes, forward and backward.
 Var convolution(Tape& tape, const Var& x, const Var& w, const Var& bias, int64_t stride,
-                int64_t pad, bool relu = false, Tensor* sums = nullptr);
+                int64_t pad, bool relu = false, Tensor* sums = nullptr,
+                const std::string& layer = {});
 
 /// x as a tensor of another floating type; its gradient has x's.
 Var cast(Tape& tape, const Var& x, DType dtype);
 
 /// x w^T + bias: x [N, I], w [O, I], bias [O] when it has a value. The result is f32 whatever x is:
 /// logits are. Of a 16-bit type that the device convolves, w and the result's gradient are rounded
-/// to it, as in convolution, and sums are f32; of another, x is computed in f32.
-Var linear(Tape& tape, const Var& x, const Var& w, const Var& bias);
+/// to it, as in convolution, and sums are f32; of another, x is computed in f32. layer: as there.
+Var linear(Tape& tape, const Var& x, const Var& w, const Var& bias, const std::string& layer = {});
 
 /// One lane of `norm`: statistics and affine; a scale or shift without a value is 1 or 0.
 struct NormLane {

@@ -7,16 +7,26 @@
 
 namespace passnorm {
 
-/// Memory and missing devices have faults of their own; all else is a broken contract.
+/// Memory has a fault of its own, and so have devices and drivers that are missing or cannot run
+/// our kernels; all else is a broken contract.
 inline Fault fault_of(cudaError_t status) {
   switch (status) {
     case cudaErrorMemoryAllocation:
       return Fault::kMemory;
     case cudaErrorNoDevice:
+    case cudaErrorStubLibrary:
     case cudaErrorInsufficientDriver:
+    case cudaErrorCallRequiresNewerDriver:
+    case cudaErrorSystemDriverMismatch:
+    case cudaErrorCompatNotSupportedOnDevice:
+    case cudaErrorSystemNotReady:  // NVSwitch without its fabric manager
     case cudaErrorInvalidDevice:
     case cudaErrorDevicesUnavailable:
     case cudaErrorNoKernelImageForDevice:
+    case cudaErrorInvalidPtx:
+    case cudaErrorUnsupportedPtxVersion:
+    case cudaErrorJitCompilerNotFound:
+    case cudaErrorJitCompilationDisabled:
     case cudaErrorECCUncorrectable:
     case cudaErrorHardwareStackError:
       return Fault::kMachine;

@@ -150,14 +150,17 @@ bool conv_forward(CudaStream& stream, const ConvForward& a) {
     operands.sum = a.sums.data();
     operands.squares = operands.sum + g.o;
     problem.sums = true;
-    if (const ConvPlan* const summing = cudnn.plan(problem, operands)) {
+    if (const ConvPlan* const summing =
+            cudnn.plan(problem, operands, "the norm behind it reads its result once more")) {
       cudnn.run(*summing, operands);
       y.deliver();
       return true;
     }
     problem.sums = false;
   }
-  if (const ConvPlan* const fused = cudnn.plan(problem, operands)) {
+  const bool fuses = problem.bias || problem.relu;
+  if (const ConvPlan* const fused =
+          cudnn.plan(problem, operands, fuses ? "a kernel behind it adds them" : nullptr)) {
     cudnn.run(*fused, operands);
   } else {
     problem.bias = problem.relu = false;
@@ -232,9 +235,10 @@ void conv_backward_weight(CudaStream& stream, const ConvBackwardWeight& a) {
     ConvProblem rounded = problem;
     rounded.result = type;
     const ConvOperands to_scratch{x.data(), dy.data(), nullptr, scratch.data()};
-    if (kF32IsWorth * cudnn.milliseconds(rounded, to_scratch) >=
-        cudnn.milliseconds(problem, operands))
-      plan = cudnn.plan(problem, operands);
+    const char* const instead = "the gradient is rounded to the operands' type";
+    if (kF32IsWorth * cudnn.milliseconds(rounded, to_scratch, nullptr) >=
+        cudnn.milliseconds(problem, operands, instead))
+      plan = cudnn.plan(problem, operands, instead);
     if (plan == nullptr) problem = rounded, operands = to_scratch;
   }
   cudnn.run(plan != nullptr ? *plan : cudnn.require(problem, operands), operands);

@@ -45,15 +45,18 @@ class Cudnn {
   Cudnn(const Cudnn&) = delete;
   Cudnn& operator=(const Cudnn&) = delete;
 
-  /// The problem's plan, or null where no engine offers it. At first use engines are timed with
-  /// these operands, whose result is overwritten, unless the plan cache knows the fastest; that
-  /// cannot be recorded (Error kBug).
-  const ConvPlan* plan(const ConvProblem& problem, const ConvOperands& operands);
+  /// The problem's plan, or null where no engine offers it: then the stream's notes tell so at
+  /// first use, with what is done `instead` (null: nothing is told). At first use engines are timed
+  /// with these operands, whose result is overwritten, unless the plan cache knows the fastest;
+  /// that cannot be recorded (Error kBug).
+  const ConvPlan* plan(const ConvProblem& problem, const ConvOperands& operands,
+                       const char* instead);
   /// The same; Error(kMachine) where no engine offers it.
   const ConvPlan& require(const ConvProblem& problem, const ConvOperands& operands);
   /// The plan's time (0 where it was not timed), infinite where there is no plan. What the plan
   /// cache knows is not built, which takes seconds for engines that are compiled then.
-  double milliseconds(const ConvProblem& problem, const ConvOperands& operands);
+  double milliseconds(const ConvProblem& problem, const ConvOperands& operands,
+                      const char* instead);
   void run(const ConvPlan& plan, const ConvOperands& operands);
 
  private:
@@ -62,6 +65,8 @@ class Cudnn {
     std::string why_none;
   };
   Entry make(const ConvProblem& problem, const ConvOperands& operands);
+  /// One line: problem, library, reason.
+  std::string why_none(const ConvProblem& problem) const;
 
   CudaStream& stream_;
   cudnnHandle_t handle_ = nullptr;

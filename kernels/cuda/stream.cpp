@@ -33,7 +33,7 @@ class DeviceMemory final : public MemorySource {
   }
   void give(void* block, size_t) override { cudaFree(block); }
   void fill(void* block, int byte, size_t bytes) override {
-    cudaMemsetAsync(block, byte, bytes, stream_of(stream_.get()));
+    PASSNORM_CALL(cudaMemsetAsync(block, byte, bytes, stream_of(stream_.get())));
   }
   size_t free_bytes() const override {
     size_t free = 0, total = 0;

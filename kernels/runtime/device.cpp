@@ -5,10 +5,19 @@
 
 namespace passnorm {
 
-Device Device::best() {
+Device Device::best() { return why_cpu().empty() ? cuda(*gpu_report().first()) : cpu(); }
+
+std::string why_cpu(const GpuReport& report, const std::vector<GpuLibrary>& libraries) {
+  if (!report.first()) return report.why_not(0);
+  if (report.emulated) return "the emulated GPU is for tests";
+  for (const GpuLibrary& library : libraries)
+    if (!library.problem.empty()) return library.problem;
+  return {};
+}
+
+std::string why_cpu() {
   const GpuReport report = gpu_report();
-  const std::optional<int> gpu = report.first();
-  return gpu && !report.emulated ? cuda(*gpu) : cpu();
+  return why_cpu(report, report.first() ? gpu_libraries() : std::vector<GpuLibrary>());
 }
 
 std::string GpuReport::why_not(int index) const {

@@ -15,8 +15,8 @@ struct Device {
 
   static Device cpu() { return {}; }
   static Device cuda(int index = 0) { return {Kind::kCuda, index}; }
-  /// The fastest device of this machine: the first GPU that this build can use, else the CPU. Never
-  /// an emulated GPU.
+  /// The fastest device of this machine: the first GPU that this build can use, where the libraries
+  /// that it needs are found, else the CPU (why_cpu in machine.hpp). Never an emulated GPU.
   static Device best();
 
   bool operator==(const Device&) const = default;

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "kernels/runtime/device.hpp"
+
 namespace passnorm {
 
 struct CpuKernels {
@@ -24,5 +26,10 @@ struct GpuLibrary {
 };
 /// Opens them: tens of milliseconds. None where this build needs none.
 std::vector<GpuLibrary> gpu_libraries();
+
+/// One line: why Device::best() is the CPU; empty where it is a GPU, which needs all libraries.
+std::string why_cpu(const GpuReport& report, const std::vector<GpuLibrary>& libraries);
+/// The same of this machine. Libraries are opened where there is a GPU.
+std::string why_cpu();
 
 }  // namespace passnorm

@@ -212,7 +212,11 @@ void MemoryPool::release(void* block, size_t bytes) {
 
 void MemoryPool::wipe(void* block, size_t bytes) {
   std::lock_guard lock(state_->mutex);
-  state_->source->fill(block, 0, bytes);
+  try {
+    state_->source->fill(block, 0, bytes);
+  } catch (const std::exception&) {
+    // A device that has failed: the next call that may throw reports it.
+  }
 }
 
 bool MemoryPool::begin(MemoryPlan& plan) {

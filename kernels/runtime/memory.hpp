@@ -69,6 +69,7 @@ class MemorySource {
   /// is freed in the stream's order (cudaFreeAsync) or after a wait (cudaFree waits).
   virtual void give(void* block, size_t bytes) = 0;
   /// In the order of the device's work; never left out by a compiler: secrets are wiped with it.
+  /// Throws where the device has failed.
   virtual void fill(void* block, int byte, size_t bytes) = 0;
   /// For the message when memory ran out.
   virtual size_t free_bytes() const = 0;
@@ -91,7 +92,8 @@ class MemoryPool {
   /// when poison is on. Throws Error(kMemory) that says what was asked, free, in use and peak.
   void* allocate(size_t bytes);
   void release(void* block, size_t bytes);
-  /// Zero bytes in place of what a block holds, before it is released.
+  /// Zero bytes in place of what a block holds, before it is released. Destructors call it, those
+  /// that run while an error is on its way among them: where the source throws, it does not.
   void wipe(void* block, size_t bytes);
 
   /// While on, as when a step is recorded, nothing is taken from the source: Error(kBug).

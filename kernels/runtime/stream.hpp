@@ -3,6 +3,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "kernels/runtime/device.hpp"
 #include "kernels/runtime/memory.hpp"
@@ -54,6 +56,10 @@ class Stream {
   /// Waits until all work is done. Error(kMachine) when the device reports a fault.
   virtual void synchronize() = 0;
 
+  /// One line each, for the user, as they come up: what is done in another way than the best
+  /// because the device's libraries do not offer that, and why.
+  std::vector<std::string>& notes() { return notes_; }
+
  protected:
   Stream(Device device, std::shared_ptr<MemoryPool> memory)
       : device_(device), memory_(std::move(memory)) {}
@@ -61,6 +67,7 @@ class Stream {
  private:
   Device device_;
   std::shared_ptr<MemoryPool> memory_;
+  std::vector<std::string> notes_;
 };
 
 /// The CPU with a fixed number of threads. Results depend on that number only where oneDNN's do.

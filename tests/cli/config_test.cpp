@@ -286,8 +286,31 @@ TEST(Config, TheEnvironmentIsCheckedAndKeepsNoSecrets) {
     const Variable variable(name, "x");
     EXPECT_EQ(resolved("data", {}).second, "command line") << name;
   }
-  const Variable threads("PASSNORM_THREADS", "5000");
-  EXPECT_TRUE(fails_with(2, passnorm({"bench", "step"})));
+}
+
+/// Of commands that read no file.
+TEST(Config, TheMachineComesFromTheEnvironment) {
+  const auto device = [](std::vector<std::string> more) {
+    more.insert(more.begin(),
+                {"bench", "step", "--model", "tiny", "--batch", "1", "--steps", "1", "--json"});
+    const Finished f = passnorm(more);
+    EXPECT_EQ(f.code, 0) << f.err;
+    return f.json()["device"];
+  };
+  const Variable cpu("PASSNORM_DEVICE", "cpu");
+  {
+    const Variable one("PASSNORM_THREADS", "1");
+    EXPECT_EQ(device({}), "cpu, 1 thread");
+    EXPECT_EQ(device({"--threads", "2"}), "cpu, 2 threads");
+  }
+  const Variable many("PASSNORM_THREADS", "5000");
+  for (const char* command : {"step", "inference", "loader", "kernels", "ceilings"}) {
+    const Finished f = passnorm({"bench", command});
+    EXPECT_TRUE(fails_with(2, f)) << command;
+    EXPECT_CONTAINS(f.err, "PASSNORM_THREADS: an integer from 0 to 4096 was expected");
+  }
+  EXPECT_TRUE(fails_with(2, passnorm({"eval", "none", "--data", "synthetic"})));
+  EXPECT_EQ(passnorm({"--help"}).code, 0);  // has no such option
 }
 
 TEST(Config, ADryRunTellsAndWritesNothing) {

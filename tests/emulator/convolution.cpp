@@ -2,6 +2,7 @@
 #include "kernels/convolution.hpp"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "tests/emulator/queue.hpp"
@@ -35,6 +36,13 @@ void sum_channels(const ConstView& y, std::span<float> sums) {
   });
 }
 
+bool offers(const char* operation) { return !emulator::not_offered().contains(operation); }
+
+void require(const ConvGeometry& g, const char* operation) {
+  const char* const asked = g.h * g.w * g.kh * g.kw == 1 ? "product" : operation;
+  if (!offers(asked)) fail(Fault::kMachine, asked, ": the emulated library offers no engine");
+}
+
 }  // namespace
 
 bool convolves(CudaStream& stream, DType dtype) { return convolves(stream.vendor().cpu(), dtype); }
@@ -43,16 +51,22 @@ bool conv_may_sum(CudaStream& stream, DType dtype) {
 }
 /// Every convolution has sums, also that in f32 which stands behind a 16-bit one.
 bool conv_forward(CudaStream& stream, const ConvForward& a) {
-  queue_of(stream.handle()).add([&cpu = stream.vendor().cpu(), a] {
+  require(a.geometry, "forward");
+  const bool sums = !a.sums.empty() && offers("forward, sums");
+  if (sums != !a.sums.empty() && !std::exchange(stream.vendor().told_of_sums, true))
+    stream.notes().push_back("forward, sums: the emulated library offers no engine");
+  queue_of(stream.handle()).add([&cpu = stream.vendor().cpu(), a, sums] {
     conv_forward(cpu, a);
-    if (!a.sums.empty()) sum_channels(a.y, a.sums);
+    if (sums) sum_channels(a.y, a.sums);
   });
-  return !a.sums.empty();
+  return sums;
 }
 void conv_backward_data(CudaStream& stream, const ConvBackwardData& a) {
+  require(a.geometry, "backward-data");
   queue_of(stream.handle()).add([&cpu = stream.vendor().cpu(), a] { conv_backward_data(cpu, a); });
 }
 void conv_backward_weight(CudaStream& stream, const ConvBackwardWeight& a) {
+  require(a.geometry, "backward-weight");
   queue_of(stream.handle()).add([&cpu = stream.vendor().cpu(), a] {
     conv_backward_weight(cpu, a);
   });

@@ -24,7 +24,8 @@ class StreamMemory final : public MemorySource {
     --lent_;
   }
   void fill(void* block, int byte, size_t bytes) override {
-    cudaMemsetAsync(block, byte, bytes, stream_);
+    if (cudaMemsetAsync(block, byte, bytes, stream_) != cudaSuccess)
+      throw Error(Fault::kMachine, "the GPU cannot fill its memory");
   }
   size_t free_bytes() const override {
     size_t free = 0, total = 0;

@@ -15,6 +15,7 @@ struct Ledger {
   std::map<void*, size_t> lent;
   size_t wrong = 0;  ///< blocks that came back with another size, or were never lent
   size_t limit = size_t{64} << 20;
+  bool broken = false;  ///< nothing can be filled
   bool gone = false;
 };
 
@@ -34,7 +35,10 @@ class LedgerMemory final : public MemorySource {
     ledger_.lent.erase(found);
     host_->give(block, bytes);
   }
-  void fill(void* block, int byte, size_t bytes) override { std::memset(block, byte, bytes); }
+  void fill(void* block, int byte, size_t bytes) override {
+    if (ledger_.broken) fail(Fault::kBug, "the device has failed");
+    std::memset(block, byte, bytes);
+  }
   size_t free_bytes() const override { return ledger_.limit; }
 
  private:
@@ -96,6 +100,15 @@ TEST(HostMemory, IsNotTakenWhileAStepIsRecorded) {
   pool.keep_to_itself(false);
   pool.release(pool.allocate(5000), 5000);
   EXPECT_EQ(ledger.lent.size(), 2u);
+}
+
+/// Destructors wipe: an error there would end the program and hide the one that is on its way.
+TEST(HostMemory, ThatCannotBeWipedDoesNotThrow) {
+  Ledger ledger{.broken = true};
+  MemoryPool pool(std::make_unique<LedgerMemory>(ledger));
+  void* block = pool.allocate(1000);
+  EXPECT_NO_THROW(pool.wipe(block, 1000));
+  pool.release(block, 1000);
 }
 
 TEST(HostStream, IsOfAGpu) {
