@@ -39,10 +39,10 @@ class Rules(unittest.TestCase):
         def row(name, ratio, noise):
             return {"name": name, "ratio": ratio, "noise": noise}
 
-        committed = {"rows": [row("quiet", 2.0, 0.01), row("noisy", 2.0, 0.15)]}
+        committed = {"rows": [row("quiet", 2.0, 0.01), row("noisy", 2.0, 0.15), row("wild", 2.0, 0.9)]}
         verdict = lambda *rows: [name for name, _, _ in peers.verdicts(committed, rows)]
-        self.assertEqual(verdict(row("quiet", 1.71, 0), row("noisy", 1.41, 0), row("new", 0.1, 0)), [])
-        self.assertEqual(verdict(row("quiet", 1.69, 0), row("noisy", 1.39, 0)), ["quiet", "noisy"])
+        self.assertEqual(verdict(row("quiet", 1.71, 0), row("noisy", 1.41, 0), row("wild", 1.01, 0), row("new", 0.1, 0)), [])
+        self.assertEqual(verdict(row("quiet", 1.69, 0), row("noisy", 1.39, 0), row("wild", 0.99, 0)), ["quiet", "noisy", "wild"])
 
     def test_other_processes_count_what_is_not_ours(self):
         jiffies, own = iter([100, 300]), iter([5.0, 5.5])
@@ -132,6 +132,8 @@ class StandIns(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertIn("step resnet18 none: 2.31 times PyTorch's speed; 2.55 is the least", done.stdout)
         self.assertEqual(self.results.read_text(), before)
+        done = self.run_script("--check", "--python", self.put("slow", 50, "1.9"))
+        self.assertEqual((done.returncode, done.stdout.count("skipped: the committed numbers are of PyTorch 2.0, not 1.9")), (77, 1))
         self.results.write_text(before.replace('"threads": 2', '"threads": 64'))
         done = self.run_script("--check", "--python", fast)
         self.assertEqual((done.returncode, done.stdout.count("skipped")), (77, 1), done.stdout + done.stderr)

@@ -2,7 +2,6 @@
 // with the right exit code, at once, and without touching a file.
 #pragma once
 
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <map>
@@ -37,22 +36,8 @@ inline std::map<std::string, std::string> state_of(const std::string& folder) {
   return state;
 }
 
-/// Of the children that were waited for.
-inline double processor_seconds() {
-  rusage usage{};
-  ::getrusage(RUSAGE_CHILDREN, &usage);
-  const auto seconds = [](const timeval& t) {
-    return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
-  };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
-
 /// Sanitizers and unoptimised code are allowed more.
-#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-constexpr double kMostSeconds = 1;
-#else
-constexpr double kMostSeconds = 20;
-#endif
+constexpr double kMostSeconds = kOptimised ? 1 : 20;
 
 /// Files that are right, and a place for those that are not.
 class BadInput : public testing::Test {

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -95,6 +96,22 @@ class Running {
 inline Finished passnorm(std::vector<std::string> arguments, const std::string& out = {}) {
   return Running(std::move(arguments), out).wait();
 }
+
+/// Of the children that were waited for.
+inline double processor_seconds() {
+  rusage usage{};
+  ::getrusage(RUSAGE_CHILDREN, &usage);
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+constexpr bool kOptimised = true;
+#else
+constexpr bool kOptimised = false;  ///< or under a sanitizer
+#endif
 
 /// An environment variable while this lives.
 class Variable {

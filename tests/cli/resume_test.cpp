@@ -106,7 +106,8 @@ class Interrupted : public testing::Test {
       ASSERT_EQ(rest.code, 0) << rest.err;
       expect_whole(name);
     }
-    EXPECT_GT(stopped, 0);
+    EXPECT_GE(stopped,
+              std::max(1, times / 4));  // the others were too late, or too early to be told
     if (!one_run) return;
     const Finished rest = resume(name);
     ASSERT_EQ(rest.code, 0) << rest.err;

@@ -2,6 +2,7 @@
 // the accuracy that both schemes must reach (suite *Full).
 #include <algorithm>
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
 
 #include "tests/support/networks.hpp"
@@ -67,18 +68,27 @@ TEST(Cifar10, TwoThousandImagesCarryTheBits) {
   EXPECT_GT(*c.evaluation->public_accuracy, 0.15);
 }
 
-class Cifar10Full : public testing::TestWithParam<std::pair<const char*, kernels::NormKind>> {};
+struct Goal {
+  const char* scheme;
+  kernels::NormKind norm;
+  double public_accuracy;
+};
+
+class Cifar10Full : public testing::TestWithParam<Goal> {};
 
 TEST_P(Cifar10Full, ReachesTheGoals) {
   NEEDS_CIFAR10();
   const Dataset data = train::cifar10(cifar_folder()),
                 test = train::cifar10(cifar_folder(), Split::kTest);
-  const Trained t = train_network("tiny", GetParam().second, PassportPlan::of(GetParam().first),
+  const std::clock_t start = std::clock();
+  const Trained t = train_network("tiny", GetParam().norm, PassportPlan::of(GetParam().scheme),
                                   data, test, recipe(5));
+  // 120 s on two cores; of processor time, as other tests may run beside.
+  EXPECT_LE(double(std::clock() - start) / CLOCKS_PER_SEC, 2 * 120);
   const Claim c = examine(*t.model, t.passport, {.data = &test});
   const double public_accuracy = *c.evaluation->public_accuracy;
   const double passport_accuracy = *c.evaluation->passport_accuracy;
-  EXPECT_GE(public_accuracy, 0.75);
+  EXPECT_GE(public_accuracy, GetParam().public_accuracy);
   EXPECT_NEAR(passport_accuracy, public_accuracy, 0.02);
   EXPECT_EQ(c.matched, c.total);
   EXPECT_EQ(c.verdict, Verdict::kSupported);
@@ -105,10 +115,10 @@ TEST(AlexNetFull, OneEpochOfPanAtEverySiteIsVerified) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Tiny, Cifar10Full,
-                         testing::Values(std::pair{"pan", kernels::NormKind::kBatch},
-                                         std::pair{"deepipr-v2", kernels::NormKind::kGroup}),
+                         testing::Values(Goal{"pan", kernels::NormKind::kBatch, 0.77},
+                                         Goal{"deepipr-v2", kernels::NormKind::kGroup, 0.75}),
                          [](const auto& p) {
-                           std::string name = p.param.first;
+                           std::string name = p.param.scheme;
                            std::ranges::replace(name, '-', '_');
                            return name;
                          });
