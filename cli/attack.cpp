@@ -1,14 +1,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <filesystem>
 
-#include "cli/app.hpp"
 #include "cli/attack_result.hpp"
+#include "cli/examined.hpp"
 #include "cli/options.hpp"
+#include "cli/progress.hpp"
 #include "engine/io/file.hpp"
 #include "engine/io/text.hpp"
+#include "train/data/cross_domain.hpp"
 #include "train/data/trigger_set.hpp"
 
 namespace passnorm::cli {
@@ -16,7 +19,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
-using Given = std::map<std::string, std::string>;
 
 struct Options {
   std::string attack;
@@ -26,132 +28,86 @@ struct Options {
   std::vector<std::string> set, then;
   int64_t limit_train = 0, limit_test = 0, batch = 64;
   uint64_t seed = 1;
-  bool list = false, json = false;
+  bool list = false, overwrite = false, json = false;
 };
 
-/// One attack with its settings.
-struct Step {
-  const verify::Attack* attack;
-  verify::AttackSettings settings;
-};
-
-/// NAME=VALUE
-std::pair<std::string, std::string> assignment(const std::string& option, const std::string& text) {
-  const size_t equals = text.find('=');
-  if (equals == 0 || equals == std::string::npos)
-    fail(Fault::kUsage, option, ": name=value was expected, not ", quote(text));
-  return {text.substr(0, equals), text.substr(equals + 1)};
-}
-
-/// Of --set, those that are the attack's: name=value, or ATTACK.name=value.
-Given settings_of(const Options& o, std::string_view attack) {
-  Given out;
-  for (const std::string& text : o.set) {
-    auto [name, value] = assignment("--set", text);
-    if (const size_t dot = name.find('.'); dot != std::string::npos) {
-      if (verify::attack(name.substr(0, dot)).name != attack) continue;
-      name = name.substr(dot + 1);
-    } else if (o.attack == "all") {
-      fail(Fault::kUsage, "--set ", quote(text), ": with all, say whose setting it is: ATTACK.",
-           name, "=", value);
-    }
-    if (!out.emplace(name, value).second)
-      fail(Fault::kUsage, "--set ", quote(text), ": given more than once");
-  }
-  return out;
-}
-
-/// NAME[:name=value,...]; a piece without = goes on with the value before it: rates=0,0.5.
-Step chained(const std::string& text) {
-  const size_t colon = text.find(':');
-  const verify::Attack& attack = verify::attack(text.substr(0, colon));
-  std::vector<std::string> pieces;
-  for (size_t at = colon; at < text.size();) {
-    const size_t end = std::min(text.find(',', at + 1), text.size());
-    const std::string piece = text.substr(at + 1, end - at - 1);
-    if (piece.find('=') == std::string::npos && !pieces.empty())
-      pieces.back() += "," + piece;
-    else
-      pieces.push_back(piece);
-    at = end;
-  }
-  Given given;
-  for (const std::string& piece : pieces)
-    if (!given.insert(assignment("--then", piece)).second)
-      fail(Fault::kUsage, "--then ", quote(text), ": a setting is given more than once");
-  return {&attack, verify::AttackSettings(attack.settings, given)};
-}
-
-std::vector<Step> steps_of(const Options& o) {
-  std::vector<Step> steps;
-  if (o.attack == "all") {
-    if (!o.then.empty())
-      fail(Fault::kUsage, "--then goes on from one attack; with all there is none");
-    for (const std::string& text : o.set)  // of an attack that there is
-      if (const auto name = assignment("--set", text).first; name.find('.') != std::string::npos)
-        verify::attack(name.substr(0, name.find('.')));
-    for (const verify::Attack& a : verify::attacks())
-      steps.push_back({&a, verify::AttackSettings(a.settings, settings_of(o, a.name))});
-    return steps;
-  }
-  const verify::Attack& first = verify::attack(o.attack);
-  steps.push_back({&first, verify::AttackSettings(first.settings, settings_of(o, first.name))});
-  for (const std::string& text : o.then) steps.push_back(chained(text));
+/// All that is asked for. What is wrong in it ends the command before any attack begins.
+std::vector<AttackStep> steps_of(const Options& o) {
+  std::vector<AttackStep> steps = attack_steps(o.attack, o.set, o.then);
+  for (const AttackStep& step : steps)
+    if (const auto it = step.settings.all().find("task");
+        o.other_data.empty() && it != step.settings.all().end() && it->second == "other")
+      fail(Fault::kUsage, step.attack->name, ": setting task: other needs --other-data SPEC");
   return steps;
 }
 
-/// A line on stderr every few seconds.
-class Lines {
- public:
-  void show(const std::string& text) {
-    if (Clock::now() - last_ < std::chrono::seconds(5)) return;
-    last_ = Clock::now();
-    fmt::print(stderr, "{}\n", text);
-    std::fflush(stderr);
-  }
-
- private:
-  Clock::time_point last_ = Clock::now();
-};
+/// The links behind which the document of step i stands: with all none but itself.
+std::span<const AttackStep> links(const std::vector<AttackStep>& steps, size_t i, bool all) {
+  return all ? std::span(steps).subspan(i, 1) : std::span(steps).first(i + 1);
+}
 
 /// The folder of results. Times stand in a file of their own: all others are the same bytes for the
 /// same seed.
 class Results {
  public:
-  explicit Results(const std::string& folder) : folder_(folder) {
+  /// names: of the documents to come. Error(kUsage) for one that is there already, unless
+  /// `overwrite`.
+  Results(const std::string& folder, std::vector<std::string> names, bool overwrite)
+      : folder_(folder), names_(std::move(names)) {
     if (folder.empty()) return;
     std::error_code error;
     fs::create_directories(folder, error);
     if (error || !fs::is_directory(folder, error))
       fail(Fault::kInput, printable(folder), ": is no folder that results can be written to");
+    for (const std::string& name : names_)
+      for (const std::string& file : files(name))
+        if (!overwrite && fs::exists(path(file), error))
+          fail(Fault::kUsage, "--out ", printable(folder), " already holds ", file,
+               "; choose another folder, or replace it with --overwrite");
     if (fs::exists(path("times.json"), error)) times_ = read_json(path("times.json"));
     if (!times_.is_object())
       fail(Fault::kInput, path("times.json"), ": an object was expected; remove it");
   }
 
+  /// Removes what is to be replaced: an attack that is left out now leaves nothing of an old one.
+  void start() {
+    if (folder_.empty()) return;
+    std::error_code error;  // what is still there is replaced when it is written
+    for (const std::string& name : names_) {
+      for (const std::string& file : files(name)) fs::remove(path(file), error);
+      times_.erase(name);
+    }
+  }
+
   void write(const std::string& name, const Json& document, const Model* stolen,
              const models::InputNormalisation& normalisation, double seconds) {
     if (folder_.empty()) return;
-    const std::string file = "attack-" + name;
-    write_file_atomic(path(file + ".json"), bytes_of(dump_json(file, document, 2) + "\n"));
-    if (stolen) models::save_released(*stolen, path(file + ".safetensors"), normalisation);
+    const auto [json, network] = files(name);
+    write_file_atomic(path(json), bytes_of(dump_json(json, document, 2) + "\n"));
+    if (stolen) models::save_released(*stolen, path(network), normalisation);
     times_[name] = seconds;
     write_file_atomic(path("times.json"), bytes_of(dump_json("times", times_, 2) + "\n"));
   }
 
  private:
+  /// The document, and the attacked network.
+  static std::array<std::string, 2> files(const std::string& name) {
+    return {"attack-" + name + ".json", "attack-" + name + ".safetensors"};
+  }
   std::string path(const std::string& name) const { return (fs::path(folder_) / name).string(); }
 
   std::string folder_;
+  std::vector<std::string> names_;
   Json times_ = Json::object();
 };
 
 struct Data {
   train::Dataset train, test;
   std::optional<train::Dataset> triggers, other_train, other_test;
+  std::optional<Hash256> triggers_sha256;  ///< of triggers in a folder
 };
 
-Data load(const Options& o, const std::vector<Step>& steps, const Model& model,
+Data load(const Options& o, const std::vector<AttackStep>& steps, const Model& model,
           const models::InputNormalisation& normalisation) {
   Data data;
   const auto part = [&](const std::string& spec, train::Split split) {
@@ -161,9 +117,13 @@ Data load(const Options& o, const std::vector<Step>& steps, const Model& model,
     return set;
   };
   data.test = test_set(o.data, o.limit_test, model, normalisation);
-  if (std::ranges::any_of(steps, [](const Step& s) { return s.attack->trains; }))
+  if (std::ranges::any_of(steps, [](const AttackStep& s) { return s.attack->trains; }))
     data.train = part(o.data, train::Split::kTrain);
-  if (!o.triggers.empty()) data.triggers = train::trigger_set(o.triggers, data.test);
+  if (!o.triggers.empty()) {
+    data.triggers = train::trigger_set(o.triggers, data.test);
+    if (!train::parse_cross_domain(o.triggers))
+      data.triggers_sha256 = triggers_hash(train::read_triggers(o.triggers, data.test.classes));
+  }
   if (!o.other_data.empty()) {
     data.other_train = part(o.other_data, train::Split::kTrain);
     data.other_test = part(o.other_data, train::Split::kTest);
@@ -178,7 +138,7 @@ int run(const Options& o) {
   }
   if (o.attack.empty())
     fail(Fault::kUsage, "attack needs NAME: an attack, which passnorm attack --list names, or all");
-  const std::vector<Step> steps = steps_of(o);
+  const std::vector<AttackStep> steps = steps_of(o);
   for (const auto& [name, value] :
        {std::pair{"DIR|FILE, the owner's run or model file", &o.model.path},
         {"--passport FILE, the owner's", &o.model.passport},
@@ -186,19 +146,20 @@ int run(const Options& o) {
     if (value->empty())
       fail(Fault::kUsage, "attack needs ", name, " (passnorm attack --help tells more)");
   const bool all = o.attack == "all", one = !all && steps.size() == 1;
-  Results results(o.out);
-  const auto opened = o.model.open(o.machine.stream());
+  std::vector<std::string> names;
+  for (size_t i = 0; i < steps.size(); ++i) names.push_back(chain_name(links(steps, i, all)));
+  Results results(o.out, names, o.overwrite);
+  const Examined opened = Examined::open(o.model, o.machine, Examined::As::kReleased);
   const models::InputNormalisation& normalisation = opened.loaded.normalisation;
   const Data data = load(o, steps, *opened.loaded.model, normalisation);
-  const std::string sha256_of_model =
-      to_hex(sha256(read_file(model_file(o.model.path), uint64_t{1} << 36)));
+  results.start();
 
-  Lines lines;
+  ProgressLines lines;
   // What the last attack of a chain left: the thief's network, and the same before a judge.
   std::unique_ptr<Model> stolen, judged;
-  std::vector<std::string> chain;
   Json documents = Json::array(), skipped = Json::array();
-  for (const Step& step : steps) {
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const AttackStep& step = steps[i];
     const std::string name(step.attack->name);
     const verify::AttackInput input{
         .model = judged ? *judged : *opened.loaded.model,
@@ -217,35 +178,36 @@ int run(const Options& o) {
     try {
       result = step.attack->run(input, step.settings);
     } catch (const Error& e) {
-      // An attack that this network or data does not suit, or that has destroyed the network.
+      // An attack that this network or data does not suit (its settings have been checked), or that
+      // has destroyed the network.
       if (!all || (e.fault() != Fault::kUsage && e.fault() != Fault::kNumerics)) throw;
       skipped.push_back({{"attack", name}, {"reason", e.what()}});
       fmt::print(stderr, "note: {} left out: {}\n", name, e.what());
       continue;
     }
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    const AttackCall call{.attack = *step.attack,
-                          .settings = step.settings,
-                          .chain = chain,
+    const AttackCall call{.steps = links(steps, i, all),
                           .model = *opened.loaded.model,
-                          .model_sha256 = sha256_of_model,
+                          .model_sha256 = to_hex(opened.model_sha256),
                           .data = o.data,
+                          .other_data = o.other_data,
+                          .triggers = o.triggers,
+                          .triggers_sha256 = data.triggers_sha256,
                           .limit_train = o.limit_train,
                           .limit_test = o.limit_test,
+                          .batch = o.batch,
                           .test_images = data.test.n,
                           .other_test_images = data.other_test ? data.other_test->n : 0,
                           .trigger_images = data.triggers ? data.triggers->n : 0,
                           .noun = data.test.noun(),
                           .seed = o.seed};
     documents.push_back(attack_json(call, result));
-    results.write(call.name(), documents.back(), result.stolen.get(), normalisation, seconds);
+    results.write(names[i], documents.back(), result.stolen.get(), normalisation, seconds);
     if (!o.json) {
       fmt::print("{}{}", documents.size() == 1 ? "" : "\n", attack_text(call, result));
       std::fflush(stdout);
     }
-    if (all) continue;
-    chain.push_back(name);
-    if (!result.stolen || &step == &steps.back()) continue;
+    if (all || !result.stolen || i + 1 == steps.size()) continue;
     if (const int64_t classes = result.stolen->options().classes; classes != data.test.classes)
       fail(Fault::kUsage, name, " left a network of ", classes, " classes, the data have ",
            data.test.classes, ": no attack can follow it");
@@ -284,7 +246,8 @@ void add_attack(CLI::App& app, Action& action) {
   options.text("triggers", o->triggers, "the owner's triggers, as train takes them: measured too",
                "DIR|SPEC#N");
   repeated("--set", o->set, "KEY=VALUE",
-           "a setting of the attack; with all, ATTACK.KEY=VALUE; may be repeated");
+           "a setting of the attack; with all, of every attack that has it, or ATTACK.KEY=VALUE of "
+           "one; may be repeated");
   repeated("--then", o->then, "NAME[:KEY=VALUE,..]",
            "another attack on what the one before left; may be repeated");
   options.integer("limit-train", o->limit_train, "only the first N for training; 0 = all", 0,
@@ -297,6 +260,7 @@ void add_attack(CLI::App& app, Action& action) {
                "folder for attack-NAME.json, the attacked network attack-NAME.safetensors, and "
                "times.json",
                "DIR");
+  options.call_flag("overwrite", o->overwrite, "replace results of these attacks in --out");
   options.call_flag("json", o->json, "one JSON document on stdout");
   o->machine.add_to(*command);
   command->footer(

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "cli/app.hpp"
+#include "cli/examined.hpp"
 #include "cli/help.hpp"
 
 namespace passnorm::cli {
@@ -41,27 +41,34 @@ std::string metrics_text(const AttackPoint& p) {
   return out;
 }
 
-}  // namespace
-
-std::string AttackCall::name() const {
-  std::string out;
-  for (const std::string& before : chain) out += before + "+";
-  return out + std::string(attack.name);
+Json settings_json(const verify::AttackSettings& settings) {
+  Json out = Json::object();
+  for (const auto& [name, value] : settings.all()) out[name] = value;
+  return out;
 }
+
+Json given_or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
+
+}  // namespace
 
 Json attack_json(const AttackCall& c, const verify::AttackResult& result) {
   const ModelOptions& options = c.model.options();
-  Json settings = Json::object(), sites = Json::array(), points = Json::array();
-  for (const auto& [name, value] : c.settings.all()) settings[name] = value;
+  const Attack& attack = *c.steps.back().attack;
+  Json chain = Json::array(), links = Json::array(), sites = Json::array(), points = Json::array();
+  for (const AttackStep& s : c.steps.first(c.steps.size() - 1)) chain.push_back(s.attack->name);
+  for (const AttackStep& s : c.steps)
+    links.push_back({{"attack", s.attack->name}, {"settings", settings_json(s.settings)}});
   for (const Site& s : c.model.sites()) sites.push_back({{"name", s.name}, {"bits", s.channels()}});
   for (const AttackPoint& p : result.points) points.push_back(point_json(p));
   return {{"format", "passnorm.attack/1"},
-          {"attack", c.attack.name},
-          {"description", c.attack.description},
-          {"source", c.attack.source},
-          {"settings", std::move(settings)},
+          {"attack", attack.name},
+          {"description", attack.description},
+          {"source", attack.source},
+          {"settings", settings_json(c.steps.back().settings)},
           {"seed", c.seed},
-          {"chain", c.chain},
+          {"batch", c.batch},
+          {"chain", std::move(chain)},
+          {"links", std::move(links)},
           {"model",
            {{"architecture", c.model.architecture().name},
             {"scheme", options.plan.scheme->name},
@@ -70,6 +77,9 @@ Json attack_json(const AttackCall& c, const verify::AttackResult& result) {
             {"sites", std::move(sites)},
             {"sha256", c.model_sha256}}},
           {"data", c.data},
+          {"other_data", given_or_null(c.other_data)},
+          {"triggers", given_or_null(c.triggers)},
+          {"triggers_sha256", hash_json(c.triggers_sha256)},
           {"limit_train", c.limit_train},
           {"limit_test", c.limit_test},
           {"test_images", c.test_images},
@@ -83,7 +93,8 @@ std::string attack_text(const AttackCall& c, const verify::AttackResult& result)
   bool forged = false;
   for (const AttackPoint& p : result.points) forged |= p.forger.has_value();
   // Without blanks at the end.
-  std::string out = fmt::format("{}: {}\n", c.name(), c.attack.description);
+  std::string out =
+      fmt::format("{}: {}\n", chain_name(c.steps), c.steps.back().attack->description);
   const auto line = [&](const std::string& owner, const std::string& verdict,
                         const std::string& forger) {
     out += owner + (forger.empty() ? verdict : fmt::format("{:<13}  {}", verdict, forger)) + "\n";

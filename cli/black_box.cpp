@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cli/examined.hpp"
 #include "cli/verify_options.hpp"
 #include "engine/io/file.hpp"
 #include "engine/io/text.hpp"
@@ -28,6 +29,7 @@ struct Answers {
   std::optional<uint64_t> decoy_seed;           ///< that they follow from
   std::optional<train::Evaluation> evaluation;  ///< with --data
   const char* noun = "images";                  ///< of what it was measured on
+  Json examined;                                ///< the claim's: what was asked about what
 };
 
 void check_options(const VerifyOptions& o) {
@@ -68,7 +70,7 @@ train::Dataset example_of(const models::LoadedModel& loaded, const train::Datase
 }
 
 Answers answers_of_model(const VerifyOptions& o) {
-  const auto opened = o.model.open(o.machine.stream());
+  const Examined opened = Examined::open(o.model, o.machine, Examined::As::kReleased);
   Model& model = *opened.loaded.model;
   const bool of_a_set = train::parse_cross_domain(o.triggers).has_value();
   std::optional<train::Dataset> test;
@@ -89,7 +91,13 @@ Answers answers_of_model(const VerifyOptions& o) {
             .classes = like.classes,
             .triggers = verify::predict(model, open, set),
             .noun = set.noun()};
-  if (!of_a_set) a.bound = train::read_triggers(o.triggers, like.classes).bound;
+  std::optional<Hash256> list;
+  if (!of_a_set) {
+    const train::TriggerManifest manifest = train::read_triggers(o.triggers, like.classes);
+    a.bound = manifest.bound;
+    list = triggers_hash(manifest);
+  }
+  a.examined = examined_json(&opened, {{"triggers", list}});
   if (o.decoys > 0) {
     like.w = set.w;
     const train::Decoys decoys =
@@ -109,20 +117,26 @@ Answers answers_of_tables(const VerifyOptions& o) {
   Answers a{.labels = {},
             .bound = list.bound,
             .classes = o.classes > 0 ? o.classes : list.bound->classes};
-  const auto table = [&](const std::string& path, std::span<const std::string> files) {
-    return train::parse_predictions(printable(path, 200), text_of(read_file(path, kMaxTable)),
-                                    files, a.classes);
+  const auto table = [&](const std::string& path, std::span<const std::string> files,
+                         std::optional<Hash256>& hash) {
+    const std::vector<std::byte> bytes = read_file(path, kMaxTable);
+    hash = sha256(bytes);
+    return train::parse_predictions(printable(path, 200), text_of(bytes), files, a.classes);
   };
+  std::optional<Hash256> predictions, decoys;
   std::vector<std::string> files;
   for (const train::Trigger& t : list.images) {
     files.push_back(t.file);
     a.labels.push_back(t.label);
   }
-  a.triggers = table(o.predictions, files);
+  a.triggers = table(o.predictions, files, predictions);
   if (!o.decoy_predictions.empty()) {
-    a.decoys = table(o.decoy_predictions, {});
+    a.decoys = table(o.decoy_predictions, {}, decoys);
     a.decoy_kind = "answers of " + printable(o.decoy_predictions, 200);
   }
+  a.examined = examined_json(nullptr, {{"predictions", predictions},
+                                       {"decoy_predictions", decoys},
+                                       {"triggers", triggers_hash(list)}});
   return a;
 }
 
@@ -133,10 +147,13 @@ struct Binding {
 
 Binding binding_of(const VerifyOptions& o, const Answers& a,
                    const std::optional<train::TriggerOwner>& owner) {
-  if (owner) return {owner->signature, train::why_unbound(o.triggers, a.classes, *owner)};
-  return {{},
-          a.bound ? "the owner's file was not shown (--owner-file)"
-                  : "whoever made the list could choose its labels"};
+  if (!owner)
+    return {{},
+            a.bound ? "the owner's file was not shown (--owner-file)"
+                    : "whoever made the list could choose its labels"};
+  std::string why = train::why_unbound(o.triggers, a.classes, *owner);
+  if (why.empty() && owner->signature.empty()) why = "the owner's file names nobody";
+  return {owner->signature, std::move(why)};
 }
 
 Json json_of(const verify::BlackBoxClaim& c, const Answers& a, const Binding& b) {
@@ -158,7 +175,8 @@ Json json_of(const verify::BlackBoxClaim& c, const Answers& a, const Binding& b)
            {{"count", a.decoys.size()},
             {"kind", a.decoys.empty() ? Json(nullptr) : Json(a.decoy_kind)},
             {"seed", a.decoy_seed ? Json(*a.decoy_seed) : Json(nullptr)}}},
-          {"accuracy", accuracy_json(a.evaluation)}};
+          {"accuracy", accuracy_json(a.evaluation)},
+          {"examined", a.examined}};
 }
 
 std::string text_of(const verify::BlackBoxClaim& c, const Answers& a, const Binding& b) {

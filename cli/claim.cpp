@@ -93,12 +93,15 @@ std::string claim_text(const verify::Claim& c, const char* noun) {
       corrected <= verify::kLog2Threshold ? "beyond chance" : "within chance",
       verify::kLog2Threshold);
   if (!c.decidable)
-    out += "            no number of matches could reach the limit: the passport has too few bits\n";
+    out +=
+        "            no number of matches could reach the limit: the passport has too few bits\n";
   out += fmt::format("signature   {}\n",
                      c.signature.text.empty() ? "(no text)" : quote(c.signature.text));
   out += fmt::format("bound       {}\n",
                      c.bits_bound ? "yes: the bits follow from the key and the signature text"
-                                  : "no: whoever made this passport could choose its bits");
+                     : c.signature.kind == Signature::Kind::kText && c.signature.text.empty()
+                         ? "no: the signature has no text: its bits stand for nobody"
+                         : "no: whoever made this passport could choose its bits");
   for (const verify::SiteReport& s : c.sites)
     out += fmt::format("  {:<28} {:>5} / {}\n", s.name, s.matched, s.total);
   if (c.evaluation)

@@ -88,6 +88,8 @@ void print(const Triggers& o, const train::TriggerManifest& manifest) {
   const bool drawn = manifest.bound->generated_side > 0 || manifest.bound->generated_points > 0;
   fmt::print("owner       {}   to keep: the secret that the labels{} follow from\n", o.owner_file,
              drawn ? fmt::format(" and {}", noun) : "");
+  if (o.signature.empty())
+    fmt::print("name        none: a claim for nobody is inconclusive at best; give --signature\n");
   fmt::print("commitment  {}\n            may be published, with a date, before the network is\n",
              to_hex(manifest.bound->commitment));
   fmt::print("chance      2^-{:.0f} that a network gives all of them their labels{}\n", bits,

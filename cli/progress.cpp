@@ -73,8 +73,20 @@ std::string progress_bar(const train::Progress& p, const ProgressShape& shape, d
   }
 }
 
+bool ProgressLines::due() {
+  if (since(last_) < kLineSeconds) return false;
+  last_ = Clock::now();
+  return true;
+}
+
+void ProgressLines::show(const std::string& text) {
+  if (!due()) return;
+  fmt::print(stderr, "{}\n", text);
+  std::fflush(stderr);
+}
+
 ProgressLine::ProgressLine(const ProgressShape& shape)
-    : shape_(shape), terminal_(isatty(STDERR_FILENO) == 1), start_(Clock::now()), last_(start_) {}
+    : shape_(shape), terminal_(isatty(STDERR_FILENO) == 1), start_(Clock::now()) {}
 
 std::string ProgressLine::describe(const train::Progress& p) const {
   std::string out;
@@ -103,8 +115,7 @@ void ProgressLine::show(const train::Progress& p) {
     done_at_start_ = done;
     start_ = Clock::now();
   }
-  if (!terminal_ && since(last_) < kLineSeconds) return;
-  last_ = Clock::now();
+  if (!terminal_ && !lines_.due()) return;
   const double seen = done - done_at_start_;
   const double left = seen > 0 ? since(start_) * (1 - done) / seen : 0;
   if (terminal_) {

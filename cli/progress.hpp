@@ -19,6 +19,17 @@ struct ProgressShape {
 std::string progress_bar(const train::Progress& p, const ProgressShape& shape, double seconds_left,
                          int columns);
 
+/// Lines on stderr, one every few seconds: what comes between them is not shown.
+class ProgressLines {
+ public:
+  /// Whether the next may be shown; if so, the wait begins again.
+  bool due();
+  void show(const std::string& text);
+
+ private:
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
 /// A bar on a terminal, else a line every few seconds.
 class ProgressLine {
  public:
@@ -37,7 +48,8 @@ class ProgressLine {
 
   ProgressShape shape_;
   bool terminal_, drawn_ = false;
-  std::chrono::steady_clock::time_point start_, last_;
+  ProgressLines lines_;
+  std::chrono::steady_clock::time_point start_;
   double done_at_start_ = -1;  ///< share of the run that was done when this began to watch
 };
 

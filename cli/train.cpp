@@ -79,7 +79,9 @@ void add_train_options(OptionTable& options, TrainOptions& o) {
                "NAME", [](const std::string& name) { scheme(name); });
   options.text("sites", o.sites, "layers with a passport: last, all, or names with *", "LIST");
   options
-      .text("signature", o.signature, "text that the bits are derived from, with the key: bound",
+      .text("signature", o.signature,
+            "text that the bits are derived from, with the key: bound; without it they stand for "
+            "nobody",
             "TEXT")
       .only(Reach::kCall);
   options

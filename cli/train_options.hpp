@@ -59,6 +59,10 @@ struct TrainedRun {
 /// Error(kStopped).
 TrainedRun run_training(TrainOptions options);
 
+/// Empty, or why no claim with a passport of the network's sites could be supported: verify's rule
+/// for so few bits.
+std::string why_undecidable(const Model& model);
+
 /// What a run would be, on stdout. Writes nothing.
 void describe_training(TrainOptions& options, const OptionTable& table);
 

@@ -3,6 +3,7 @@
 
 #include <chrono>
 
+#include "cli/help.hpp"
 #include "cli/train_options.hpp"
 #include "engine/io/text.hpp"
 
@@ -143,6 +144,8 @@ void describe_training(TrainOptions& o, const OptionTable& table) {
              model.possible_sites().size());
   for (const Site& site : model.sites())
     fmt::print("            {:<24} {:>5} bits\n", site.name, site.channels());
+  if (const std::string why = why_undecidable(model); bits > 0 && !why.empty())
+    fmt::print("note      {}\n", wrapped(why, 10, 10));
   fmt::print("data      {} training, {} test {} of {} classes", setup.data.n, setup.test.n,
              setup.data.noun(), setup.data.classes);
   fmt::print("{}\n", setup.triggers ? fmt::format(", {} triggers", setup.triggers->n) : "");

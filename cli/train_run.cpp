@@ -121,6 +121,17 @@ TrainingSetup set_up(TrainOptions& o) {
   return s;
 }
 
+std::string why_undecidable(const Model& model) {
+  int64_t bits = 0;
+  for (const int64_t channels : model.site_channels()) bits += channels;
+  const double log2_tests = verify::log2_of_tests(1, std::ssize(model.possible_sites()));
+  if (verify::is_decidable(bits, log2_tests)) return {};
+  return fmt::format(
+      "{} bits are too few: even all of them leave log2 p = {}, with {:.0f} bits for choices of "
+      "sites {:.0f}, above the limit {:.0f}: no claim can be supported; name more --sites",
+      bits, -bits, log2_tests, log2_tests - static_cast<double>(bits), verify::kLog2Threshold);
+}
+
 TrainedRun run_training(TrainOptions o) {
   const bool seed_given = o.seed.has_value();
   TrainingSetup setup = set_up(o);
@@ -154,6 +165,10 @@ TrainedRun run_training(TrainOptions o) {
         *o.seed));
   if (scheme(o.scheme).triggers && !setup.triggers)
     line.note(o.scheme + " without --triggers trains as deepipr-v2 does");
+  if (const std::string why = why_undecidable(model); has_passport && !why.empty()) line.note(why);
+  if (run.passport && run.passport->signature().kind == Signature::Kind::kText &&
+      run.passport->signature().text.empty())
+    line.note("without --signature the bits stand for nobody: claims are inconclusive at best");
   if (!o.resume) {
     save_passport();  // the keys are safe, however the training ends
     directory.write(

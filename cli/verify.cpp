@@ -1,77 +1,45 @@
 #include <fmt/format.h>
 
+#include "cli/examined.hpp"
 #include "cli/options.hpp"
 #include "cli/verify_options.hpp"
-#include "engine/io/file.hpp"
-#include "passnorm/version.hpp"
-#include "train/data/trigger_manifest.hpp"
 
 namespace passnorm::cli {
 namespace {
 
-/// A black-box claim needs neither, so that the command line cannot require them.
+/// A black-box claim needs neither model nor passport, so that the command line cannot require
+/// them.
 void check_options(const VerifyOptions& o) {
   for (const char* name : {"--triggers", "--owner-file", "--predictions", "--decoy-predictions",
                            "--decoys", "--classes"})
     if (o.given(name)) fail(Fault::kUsage, name, " goes with --black-box");
-  const char* missing = o.model.path.empty()       ? "model"
-                        : o.model.passport.empty() ? "--passport"
-                                                   : nullptr;
-  if (missing) fail(Fault::kUsage, missing, " is required (passnorm verify --help tells more)");
+  const char* missing = o.model.path.empty() ? "DIR|FILE is required: the run or model to examine"
+                        : o.model.passport.empty()
+                            ? "--passport is required: the owner's file; without one a network can "
+                              "be asked about triggers, with --black-box"
+                            : nullptr;
+  if (missing) fail(Fault::kUsage, missing, " (passnorm verify --help tells more)");
 }
-
-constexpr uint64_t kMaxFile = uint64_t{64} << 30;
-
-/// What is examined, and all that tells it from other networks and passports.
-struct Examined {
-  models::LoadedModel suspect;
-  Passport passport;
-  Hash256 model_sha256, passport_sha256;
-
-  static Examined open(const VerifyOptions& o) {
-    SecretFile secret = read_secret_file(o.model.passport, kMaxFile);
-    const Hash256 passport_hash = sha256(secret.bytes);
-    Passport passport =
-        Passport::from_file(o.model.passport, std::move(secret), o.model.passphrase.asker());
-    const std::string file = model_file(o.model.path);
-    std::vector<std::byte> bytes = read_file(file, kMaxFile);
-    const Hash256 model_hash = sha256(bytes);
-    models::LoadedModel suspect = models::load_suspect(SafeTensors::parse(file, std::move(bytes)),
-                                                       passport, o.machine.stream());
-    return {std::move(suspect), std::move(passport), model_hash, passport_hash};
-  }
-
-  Json json() const {
-    const ModelOptions& options = suspect.model->options();
-    return {{"model_sha256", to_hex(model_sha256)},
-            {"passport_sha256", to_hex(passport_sha256)},
-            {"architecture", suspect.model->architecture().name},
-            {"norm", options.folded ? "folded" : name_of(options.norm)},
-            {"scheme", passport.scheme->name},
-            {"keys", name_of(passport.source())},
-            {"program", fmt::format("passnorm {} ({})", kVersion, kCommit)}};
-  }
-};
 
 int run(const VerifyOptions& o) {
   if (o.black_box) return verify_black_box(o);
   check_options(o);
-  const Examined examined = Examined::open(o);
-  Model& model = *examined.suspect.model;
-  if (!o.data.empty() && !examined.suspect.complete)
+  const Examined examined = Examined::open(o.model, o.machine, Examined::As::kSuspect);
+  Model& model = *examined.loaded.model;
+  if (!o.data.empty() && !examined.loaded.complete)
     fail(Fault::kUsage,
          "--data: the network's scales and shifts come from a passport that is not this one, so "
          "that its accuracy cannot be measured; its bits can: leave out --data");
   verify::ExamineOptions examine = o.examine;
   train::Dataset data;
   if (!o.data.empty()) {
-    data = test_set(o.data, o.limit_test, model, examined.suspect.normalisation);
+    data = test_set(o.data, o.limit_test, model, examined.loaded.normalisation);
     examine.data = &data;
   }
-  const verify::Claim claim = verify::examine(model, examined.passport, examine);
+  const verify::Claim claim = verify::examine(model, *examined.passport, examine);
   if (o.json) {
     Json json = claim_json(claim);
-    json["examined"] = examined.json();
+    json["examined"] = examined_json(&examined);
     print_json(json);
   } else {
     fmt::print("{}", claim_text(claim, data.noun()));

@@ -198,9 +198,10 @@ LoadedModel load(const SafeTensors& file, const Passport* passport, std::shared_
         options.points = s.site.geometry.w;
     }
     if (options.folded && !options.plan.scheme->public_lane)
-      fail(Fault::kInput, path, ": is a folded network, and the passport is one of scheme ",
+      fail(Fault::kInput, path, ": is folded, and the passport is one of scheme ",
            passport->scheme->name,
-           ", whose scales folding multiplies by themselves: their signs cannot be read from it");
+           ": folding multiplies each raw scale by itself, so that its sign, the bit, is gone; "
+           "verify the file that was folded, or what this one answers on triggers (--black-box)");
     if (rule == AffineRule::kOfTheScheme && options.plan.scheme->public_lane != affine_ships)
       fail(Fault::kInput, path, ": the passport does not fit this model: it is one of scheme ",
            passport->scheme->name, affine_ships ? ", the model has a" : ", the model has no",

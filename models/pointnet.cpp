@@ -112,8 +112,9 @@ class PointNet final : public Model {
     Var x = ops::batched_matmul(tape, input, matrix(pass, *points_, input));
     x = run_layer(pass, *convolutions_[0], x);
     const Var transform = matrix(pass, *features_, x);
-    pass.losses.push_back(
-        ops::orthogonality_loss(tape, transform, {.form = options().orthogonality}));
+    if (pass.regularise)
+      pass.losses.push_back(
+          ops::orthogonality_loss(tape, transform, {.form = options().orthogonality}));
     x = ops::batched_matmul(tape, x, transform);
     x = run_layer(pass, *convolutions_[1], x);
     x = run_layer(pass, *convolutions_[2], x, {.activation = NormActivation::kIdentity});

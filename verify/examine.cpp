@@ -46,9 +46,17 @@ std::string_view name_of(Verdict verdict) {
   return names.at(static_cast<size_t>(verdict));
 }
 
+double log2_of_tests(int64_t tests, int64_t possible_sites) {
+  PASSNORM_CHECK(tests >= 1, tests, " tests");
+  return std::log2(static_cast<double>(tests)) + static_cast<double>(possible_sites);
+}
+
+bool is_decidable(int64_t bits, double log2_tests) {
+  return log2_tests - static_cast<double>(bits) <= kLog2Threshold;
+}
+
 Claim claim_on(const Model& model, const Passport& passport, std::span<const float> raw,
                int64_t tests) {
-  PASSNORM_CHECK(tests >= 1, tests, " tests");
   PASSNORM_CHECK(static_cast<int64_t>(raw.size()) == 2 * passport.bit_count(), raw.size(),
                  " raw scales and shifts");
   Reading reading = compare(raw, passport);
@@ -60,9 +68,8 @@ Claim claim_on(const Model& model, const Passport& passport, std::span<const flo
               .possible_sites = std::ssize(model.possible_sites()),
               .signature = passport.signature(),
               .sites = std::move(reading.sites)};
-  claim.log2_tests =
-      std::log2(static_cast<double>(tests)) + static_cast<double>(claim.possible_sites);
-  claim.decidable = claim.log2_tests - static_cast<double>(claim.total) <= kLog2Threshold;
+  claim.log2_tests = log2_of_tests(tests, claim.possible_sites);
+  claim.decidable = is_decidable(claim.total, claim.log2_tests);
   if (claim.log2_p + claim.log2_tests <= kLog2Threshold)
     claim.verdict = claim.bits_bound ? Verdict::kSupported : Verdict::kInconclusive;
   return claim;

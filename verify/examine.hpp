@@ -67,6 +67,11 @@ struct ExamineOptions {
   int64_t batch = 256;
 };
 
+/// log2 of what a claim is corrected for: the claims tried, times the 2^S choices of sites.
+double log2_of_tests(int64_t tests, int64_t possible_sites);
+/// Claim::decidable.
+bool is_decidable(int64_t bits, double log2_tests);
+
 /// What raw scales and shifts, per site [2, C] as Model::read gives them, say of a claim: without
 /// data and null. For scales that do not come from the network's weights (attacks).
 Claim claim_on(const Model& model, const Passport& passport, std::span<const float> raw,

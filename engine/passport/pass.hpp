@@ -43,6 +43,7 @@ struct Pass {
   Mode mode = Mode::kTrain;
   const OpenPassport* passport = nullptr;    ///< needed when the passport branch runs
   std::optional<DropoutMasks> dropout = {};  ///< without it, and in evaluation, nothing is dropped
+  bool regularise = true;                    ///< false: no terms beside the cross-entropy
 
   /// Filled by the model when the passport branch runs; per site [2, C]: scale, then shift.
   Var raw;   ///< before the gate: what the signature is read from

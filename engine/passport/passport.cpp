@@ -106,7 +106,7 @@ int64_t Passport::bit_count() const {
 }
 
 bool Passport::bits_bound() const {
-  if (signature_.kind != Signature::Kind::kText) return false;
+  if (signature_.kind != Signature::Kind::kText || signature_.text.empty()) return false;
   const Secret32 k = material();
   for (const SitePassport& s : sites_) {
     if (s.bits != derived_bits(k, s.site)) return false;

@@ -31,7 +31,7 @@ namespace passnorm {
 /// How the bits come about.
 struct Signature {
   enum class Kind {
-    kText,    ///< derived from key and text: bound
+    kText,    ///< derived from key and text: bound, unless the text is empty and names nobody
     kAscii,   ///< the references' form: 8 bits a character from the most significant, the same at
               ///< every site, the rest random
     kRandom,  ///< random
@@ -85,8 +85,8 @@ class Passport {
   const Secret32& seed() const { return seed_; }
   int64_t bit_count() const;
 
-  /// Whether bits (and random keys) are those that the formulas above give: checked by deriving
-  /// them again.
+  /// Whether bits (and random keys) are those that the formulas above give for a text that is not
+  /// empty: checked by deriving them again.
   bool bits_bound() const;
   /// The same keys with other bits: free, whatever they were.
   Passport with_bits(const std::vector<std::vector<int8_t>>& bits) const;

@@ -54,13 +54,26 @@ TEST(AttackCommand, WritesOneDocument) {
   const Finished f = v.attack("prune", {"--set", "rates=0.5,1", "--json", "--out", v.out});
   ASSERT_EQ(f.code, 0) << f.err;
   const Json json = f.json();
-  EXPECT_EQ(keys(json), (std::vector<std::string>{
-                            "format", "attack", "description", "source", "settings", "seed",
-                            "chain", "model", "data", "limit_train", "limit_test", "test_images",
-                            "other_test_images", "trigger_images", "axis", "points"}));
+  EXPECT_EQ(keys(json), (std::vector<std::string>{"format",         "attack",
+                                                  "description",    "source",
+                                                  "settings",       "seed",
+                                                  "batch",          "chain",
+                                                  "links",          "model",
+                                                  "data",           "other_data",
+                                                  "triggers",       "triggers_sha256",
+                                                  "limit_train",    "limit_test",
+                                                  "test_images",    "other_test_images",
+                                                  "trigger_images", "axis",
+                                                  "points"}));
   EXPECT_EQ(json.at("format"), "passnorm.attack/1");
   EXPECT_EQ(json.at("settings"),
             (Json{{"rates", "0.5,1"}, {"target", "released"}, {"variant", "all"}}));
+  EXPECT_EQ(json.at("chain"), Json::array());
+  EXPECT_EQ(json.at("links"),
+            Json::array({{{"attack", "prune"}, {"settings", json.at("settings")}}}));
+  for (const char* none : {"other_data", "triggers", "triggers_sha256"})
+    EXPECT_TRUE(json.at(none).is_null()) << none;
+  EXPECT_EQ(json.at("batch"), 64);
   EXPECT_EQ(json.at("seed"), 7);
   EXPECT_EQ(json.at("data"), kData);
   EXPECT_EQ(json.at("test_images"), 20);
@@ -113,6 +126,30 @@ TEST(AttackCommand, TheSameSeedGivesTheSameBytes) {
   EXPECT_NE(first, run("c", "2"));
 }
 
+/// From attacks that train, to the page that shows them.
+TEST(AttackCommand, TheSameSeedGivesTheSameReport) {
+  const Victim v;
+  const std::string reports = v.folder.path("reports");
+  const auto made = [&] {
+    std::filesystem::remove_all(v.out);
+    std::filesystem::remove_all(reports);
+    std::filesystem::create_directory(reports);
+    const std::string page = reports + "/page.html", json = reports + "/page.json";
+    std::vector<std::string> settings = {"--batch", "20", "--out", v.out, "--set", "epochs=1"};
+    EXPECT_EQ(v.attack("fine-tune", settings).code, 0);
+    settings.insert(settings.end(), {"--set", "flips=0.3"});
+    EXPECT_EQ(v.attack("fake3", settings).code, 0);
+    const Finished f = passnorm({"report", v.path, v.out, "--out", page, "--json", json});
+    EXPECT_EQ(f.code, 0) << f.err;
+    EXPECT_CONTAINS(f.out, "2 results of attacks");
+    return std::pair(std::string(text_of(read_file(page, 1 << 26))),
+                     std::string(text_of(read_file(json, 1 << 26))));
+  };
+  const auto first = made(), second = made();
+  EXPECT_TRUE(first.first == second.first);  // long: not to be shown
+  EXPECT_TRUE(first.second == second.second);
+}
+
 TEST(AttackCommand, SpeaksInATable) {
   const Victim v;
   const Finished f = v.attack("gauge", {"--set", "shares=1"});
@@ -142,6 +179,11 @@ TEST(AttackCommand, SaysWhatAccuracyRestsOn) {
   EXPECT_EQ(json.at("test_images"), 20);
   EXPECT_EQ(json.at("other_test_images"), 10);
   EXPECT_EQ(json.at("trigger_images"), 3);
+  // Which they were: as given, and the list of a folder's files by its hash.
+  EXPECT_EQ(json.at("other_data"), "synthetic:N=40");
+  EXPECT_EQ(json.at("triggers"), triggers);
+  EXPECT_EQ(json.at("triggers_sha256"),
+            to_hex(sha256(read_file(triggers + "/manifest.json", 1 << 20))));
   EXPECT_CONTAINS(flip("").out, "; accuracy on 20 test images, 10 of the other task, 3 triggers\n");
 }
 
@@ -155,6 +197,14 @@ TEST(AttackCommand, AttacksFollowOneAnother) {
   ASSERT_EQ(documents.size(), 3u);
   EXPECT_EQ(documents[2].at("chain"), (Json{"prune", "quantise"}));
   EXPECT_EQ(documents[2].at("settings").at("shares"), "0,0.5");
+  // What each was told, also those before.
+  const Json& links = documents[2].at("links");
+  ASSERT_EQ(links.size(), 3u);
+  for (size_t i = 0; i < 3; ++i)
+    EXPECT_EQ(links[i], (Json{{"attack", documents[i].at("attack")},
+                              {"settings", documents[i].at("settings")}}));
+  EXPECT_EQ(links[0].at("settings").at("rates"), "0.5");
+  EXPECT_EQ(links[1].at("settings").at("formats"), "bf16,4");
   for (size_t i = 1; i < 3; ++i)  // each begins where the one before ended
     EXPECT_EQ(documents[i].at("points")[0].at("owner"),
               documents[i - 1].at("points").back().at("owner"));
@@ -166,6 +216,25 @@ TEST(AttackCommand, AttacksFollowOneAnother) {
   // A later run adds its time.
   EXPECT_EQ(v.attack("flip", {"--set", "shares=1", "--out", v.out}).code, 0);
   EXPECT_EQ(parse_json("times", v.file("times.json")).size(), 4u);
+}
+
+TEST(AttackCommand, ResultsStayUnlessAsked) {
+  const Victim v;
+  const auto prune = [&](const char* rates, const char* more = "--json") {
+    return v.attack("prune", {"--set", concat("rates=", rates), "--out", v.out, more});
+  };
+  ASSERT_EQ(prune("0.5").code, 0);
+  const std::string first = v.file("attack-prune.json");
+  const Finished again = prune("0");
+  EXPECT_TRUE(fails_with(2, again));
+  EXPECT_CONTAINS(again.err, "already holds attack-prune.json");
+  EXPECT_CONTAINS(again.err, "--overwrite");
+  EXPECT_EQ(v.file("attack-prune.json"), first);
+  // Nothing of the old results stands beside the new ones: at rate 0 no network is left.
+  ASSERT_EQ(prune("0", "--overwrite").code, 0);
+  EXPECT_EQ(parse_json("new", v.file("attack-prune.json")).at("settings").at("rates"), "0");
+  EXPECT_FALSE(std::filesystem::exists(v.out + "/attack-prune.safetensors"));
+  EXPECT_EQ(keys(parse_json("times", v.file("times.json"))), (std::vector<std::string>{"prune"}));
 }
 
 TEST(AttackCommand, AThiefOfDeepIprV1HasAnAffineOfHisOwn) {
@@ -204,15 +273,10 @@ TEST(AttackCommand, NamesWhatThereIs) {
 TEST(AttackCommand, AllLeavesOutWhatCannotApply) {
   const Victim v("pan", kernels::NormKind::kGroup);
   const std::string before = contents(v.path);
-  std::vector<std::string> more = {"--json", "--out", v.out, "--batch", "20"};
-  for (const verify::Attack& a : verify::attacks())
-    for (const verify::AttackSetting& s : a.settings)
-      for (const auto& [name, value] : {std::pair{"epochs", "1"}, {"count", "20"}, {"sample", "1"}})
-        if (s.name == name) {
-          more.push_back("--set");
-          more.push_back(concat(a.name, ".", name, "=", value));
-        }
-  const Finished f = v.attack("all", more);
+  // A setting goes to every attack that has it; what is said to one comes first.
+  const Finished f =
+      v.attack("all", {"--json", "--out", v.out, "--batch", "20", "--set", "erb.epochs=2", "--set",
+                       "epochs=1", "--set", "count=20", "--set", "fake1.sample=1"});
   ASSERT_EQ(f.code, 0) << f.err;
   const Json json = f.json();
   EXPECT_EQ(json.at("attacks").size() + json.at("left_out").size(), verify::attacks().size());
@@ -227,6 +291,15 @@ TEST(AttackCommand, AllLeavesOutWhatCannotApply) {
     const std::string name = document.at("attack");
     EXPECT_EQ(parse_json(name, v.file("attack-" + name + ".json")), document);
     EXPECT_EQ(document.at("chain"), Json::array());
+    EXPECT_EQ(document.at("links").size(), 1u);
+    EXPECT_EQ(document.at("batch"), 20);
+    const Json& settings = document.at("settings");
+    for (const auto& [key, value] :
+         {std::pair{"epochs", name == "erb" ? "2" : "1"}, {"count", "20"}, {"sample", "1"}}) {
+      if (settings.contains(key)) {
+        EXPECT_EQ(settings.at(key), value) << name;
+      }
+    }
   }
   EXPECT_EQ(contents(v.path), before);
 }
@@ -250,6 +323,9 @@ TEST_F(AttackBadInput, IsRefusedInOneLine) {
     p.save(alexnet);
   }
   put("results/times.json", "[1]");
+  put("one/attack-prune.json", "{}");
+  put("chain/attack-prune+flip.safetensors", "");
+  put("last/attack-erb.json", "{}");
   expect_refused({
       {"nothing", {"attack"}, 2, "attack needs NAME"},
       {"no name", {"attack", model}, 2, "unknown attack"},
@@ -263,7 +339,31 @@ TEST_F(AttackBadInput, IsRefusedInOneLine) {
       {"bad value", call({"--set", "rates=1.5"}), 2, "setting rates: numbers from 0 to 1"},
       {"bad choice", call({"--set", "target=mine"}), 2, "released | owner"},
       {"another's setting", call({"--set", "prunee.rates=1"}), 2, "unknown attack"},
-      {"all's setting", call({"--set", "rates=1"}, "all"), 2, "ATTACK.rates=1"},
+      {"another attack's setting", call({"--set", "flip.shares=1"}), 2, "--then flip:shares=1"},
+      // Before the first attack begins, however late the one comes that is meant.
+      {"all, none's setting", call({"--set", "rate=1"}, "all"), 2,
+       "no attack has the setting \"rate\"; did you mean rates?"},
+      {"all, not its setting", call({"--set", "erb.rates=1"}, "all"), 2,
+       "erb: unknown setting \"rates\""},
+      {"all, bad value", call({"--set", "erb.hidden=0"}, "all"), 2,
+       "erb: setting hidden: an integer from 1 to 1000 was expected"},
+      {"all, bad value for some", call({"--set", "epochs=many"}, "all"), 2,
+       "fine-tune: setting epochs: an integer"},
+      {"all, bad choice", call({"--set", "ambiguity-2.best=maybe"}, "all"), 2, "yes | no"},
+      {"all, twice", call({"--set", "epochs=1", "--set", "epochs=2"}, "all"), 2,
+       "given more than once"},
+      {"all, twice for one", call({"--set", "erb.epochs=1", "--set", "erb.epochs=2"}, "all"), 2,
+       "given more than once"},
+      {"all, no other data", call({"--set", "fine-tune.task=other"}, "all"), 2,
+       "fine-tune: setting task: other needs --other-data"},
+      {"no other data", call({"--then", "fine-tune:task=other"}), 2, "needs --other-data"},
+      {"bad format", call({"--set", "formats=8,7"}, "quantise"), 2,
+       "quantise: setting formats: some of bf16 | f16 | 8"},
+      {"results are there", call({"--out", path("one")}), 2, "already holds attack-prune.json"},
+      {"a link's are there", call({"--then", "flip", "--out", path("chain")}), 2,
+       "already holds attack-prune+flip.safetensors"},
+      {"all's last are there", call({"--out", path("last")}, "all"), 2,
+       "already holds attack-erb.json"},
       {"all and then", call({"--then", "prune"}, "all"), 2, "--then"},
       {"then unknown", call({"--then", "prun"}), 2, "did you mean prune?"},
       {"then no value", call({"--then", "prune:rates"}), 2, "name=value was expected"},

@@ -162,7 +162,19 @@ TEST(BlackBox, FromDrawingToVerdict) {
   EXPECT_EQ(keys(json),
             (Keys{"verdict", "bound", "why_not_bound", "signature", "triggers", "log2_p",
                   "log2_p_labels", "log2_p_prior", "tests", "log2_tests", "threshold_log2",
-                  "decidable", "prior", "answers", "decoys", "accuracy"}));
+                  "decidable", "prior", "answers", "decoys", "accuracy", "examined"}));
+  // What was asked about what: enough to do it again.
+  const auto sha256_of = [](const std::string& file) {
+    return to_hex(sha256(read_file(file, 1 << 26)));
+  };
+  const Json& examined = json["examined"];
+  EXPECT_EQ(keys(examined), (Keys{"model_sha256", "passport_sha256", "architecture", "norm",
+                                  "scheme", "keys", "triggers_sha256", "program"}));
+  EXPECT_EQ(examined["model_sha256"], sha256_of(run + "/model.safetensors"));
+  EXPECT_EQ(examined["triggers_sha256"], sha256_of(set + "/manifest.json"));
+  EXPECT_EQ(examined["architecture"], "tiny");
+  for (const char* of_a_passport : {"passport_sha256", "scheme", "keys"})
+    EXPECT_TRUE(examined[of_a_passport].is_null()) << of_a_passport;
   EXPECT_EQ(json["verdict"], "supported");
   EXPECT_EQ(json["bound"], true);
   EXPECT_TRUE(json["why_not_bound"].is_null());
@@ -207,15 +219,66 @@ TEST(BlackBox, FromDrawingToVerdict) {
   EXPECT_EQ(asked.json()["triggers"], json["triggers"]);
   EXPECT_EQ(asked.json()["log2_p_labels"], json["log2_p_labels"]);
   EXPECT_EQ(asked.json()["answers"]["triggers"], json["answers"]["triggers"]);
+  EXPECT_EQ(asked.json()["examined"], (Json{{"predictions_sha256", sha256_of(table)},
+                                            {"decoy_predictions_sha256", nullptr},
+                                            {"triggers_sha256", examined["triggers_sha256"]},
+                                            {"program", examined["program"]}}));
   const Finished with_decoys =
       passnorm(black_box(set, {"--predictions", table, "--decoy-predictions", alike, "--json"}));
   EXPECT_EQ(with_decoys.code, 9);
   EXPECT_EQ(with_decoys.json()["answers"]["decoys"][3], 3);
+  EXPECT_EQ(with_decoys.json()["examined"]["decoy_predictions_sha256"], sha256_of(alike));
   EXPECT_EQ(with_decoys.json()["bound"], false);
   EXPECT_EQ(passnorm(black_box(set, {"--owner-file", owner, "--predictions",
                                      folder.write("clean.csv", answers(clean, set))}))
                 .code,
             1);
+}
+
+/// A secret that names nobody makes a claim for nobody.
+TEST(BlackBox, ASetWithoutANameIsNotBound) {
+  const TemporaryFolder folder;
+  for (const char* name : {"(c) Alice", ""}) {
+    const std::string set = folder.path(concat("t", name)), owner = set + ".owner";
+    Arguments more = {"--seed", "1"};
+    if (*name) more.insert(more.end(), {"--signature", name});
+    const Finished drawn = passnorm(triggers(set, more));
+    ASSERT_EQ(drawn.code, 0) << drawn.err;
+    EXPECT_EQ(drawn.out.find("name        none") != std::string::npos, *name == '\0');
+    std::vector<std::string> files;
+    std::vector<int32_t> labels;
+    for (const train::Trigger& t : train::read_triggers(set, 10).images) {
+      files.push_back(t.file);
+      labels.push_back(t.label);
+    }
+    const Finished claim = passnorm(
+        black_box(set, {"--owner-file", owner, "--json", "--predictions",
+                        folder.write("answers.csv", train::predictions_csv(files, labels))}));
+    EXPECT_EQ(claim.code, *name ? 0 : 9) << claim.err;
+    EXPECT_EQ(claim.json()["bound"], *name != '\0');
+    const Json why = claim.json()["why_not_bound"];
+    EXPECT_EQ(why, *name ? Json(nullptr) : Json("the owner's file names nobody"));
+  }
+}
+
+/// The files of WatermarkNN's form have no manifest: the one that they would get is named.
+TEST(BlackBox, APlainSetIsNamedByItsManifest) {
+  const TemporaryFolder folder;
+  for (int i = 0; i < 3; ++i)
+    folder.write(concat("t/pics/", i, ".png"),
+                 png_file({{32, 32}, std::vector<uint8_t>(3 * 32 * 32, static_cast<uint8_t>(i))}));
+  folder.write("t/labels-cifar.txt", "1\n2\n3\n");
+  const std::string table =
+      folder.write("a.csv", "file,label\npics/0.png,1\npics/1.png,2\npics/2.png,0\n");
+  const auto named = [&] {
+    return passnorm(
+               black_box(folder.path("t"), {"--classes", "10", "--json", "--predictions", table}))
+        .json()["examined"]["triggers_sha256"];
+  };
+  const Json before = named();
+  ASSERT_EQ(passnorm({"data", "manifest", folder.path("t")}).code, 0);
+  EXPECT_EQ(before, to_hex(sha256(read_file(folder.path("t/manifest.json"), 1 << 20))));
+  EXPECT_EQ(named(), before);
 }
 
 class BadTriggers : public BadInput {};
@@ -267,7 +330,7 @@ TEST_F(BadTriggers, AreRefused) {
        {"verify", model, "--passport", owner, "--triggers", set},
        2,
        "--triggers goes with --black-box"},
-      {"no model", {"verify", "--passport", owner}, 2, "model is required"},
+      {"no model", {"verify", "--passport", owner}, 2, "DIR|FILE is required: the run"},
       {"no classes", black_box(path("free"), {"--predictions", table(good)}), 2,
        "--classes is needed"},
       {"one class", black_box(path("ones"), {"--predictions", ones, "--classes", "1"}), 2,

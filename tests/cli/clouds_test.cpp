@@ -17,6 +17,7 @@ Arguments train_pointnet(const std::string& out, const Settings& more = {}) {
                {"--weight-decay", "0.0001"},
                {"--schedule", "step:20:0.7:1"},
                {"--epochs", "1"},
+               {"--signature", "(c) Alice"},
                {"--batch", "16"},
                {"--seed", "1"},
                {"--threads", "2"},

@@ -124,10 +124,10 @@ Screen shown(const std::string& sent) {
   return s;
 }
 
-const Settings kRun = {{"--model", "tiny"},    {"--data", "synthetic:N=3000"},
-                       {"--limit-test", "20"}, {"--epochs", "2"},
-                       {"--batch", "20"},      {"--schedule", "onecycle"},
-                       {"--clip-norm", "2"},   {"--threads", "1"}};
+const Settings kRun = {
+    {"--model", "tiny"}, {"--data", "synthetic:N=3000"}, {"--limit-test", "20"}, {"--epochs", "2"},
+    {"--batch", "20"},   {"--schedule", "onecycle"},     {"--clip-norm", "2"},   {"--threads", "1"},
+    {"--signature", "A"}};
 
 TEST(Progress, ATerminalSeesABarThatGoes) {
   const TemporaryFolder folder;

@@ -388,6 +388,7 @@ TEST_F(Runs, ImagePassportsComeFromAPretrainedNetwork) {
                                    {"--epochs", "1"},
                                    {"--passport", kind},
                                    {"--pretrained", path("plain")},
+                                   {"--signature", "(c) Alice"},
                                    {"--seed", "1"},
                                    {"--json", ""}});
     ASSERT_EQ(f.code, 0) << f.err;

@@ -1,5 +1,6 @@
 // passnorm verify on networks whose scale and shift a thief has changed the origin of.
 #include "models/copy.hpp"
+#include "models/export.hpp"
 #include "tests/cli/program.hpp"
 #include "tests/support/networks.hpp"
 #include "tests/verify/carry.hpp"
@@ -45,6 +46,45 @@ TEST(VerifyASuspect, WhoseDeepiprV1NetworkHasAnAffineOfItsOwn) {
   EXPECT_EQ(f.json()["bits"]["matched"], 256);
   EXPECT_EQ(f.json()["verdict"], "supported");
   EXPECT_TRUE(f.json()["accuracy"]["public"].is_null()) << "its own affine is not the passport's";
+}
+
+/// Folded, a deepipr-v1 network has the squares of its scales: nothing is left that a passport
+/// reads.
+TEST(VerifyASuspect, WhoseDeepiprV1NetworkIsFoldedCanStillBeAsked) {
+  const TemporaryFolder folder;
+  const Owned owner(folder, "deepipr-v1");
+  models::save_folded(*owner.model, &owner.passport, folder.path("m"), kNormalisation);
+  const Finished refused = verify(folder);
+  EXPECT_TRUE(fails_with(3, refused));
+  EXPECT_CONTAINS(refused.err, "its sign, the bit, is gone");
+  EXPECT_CONTAINS(refused.err, "verify the file that was folded");
+  EXPECT_CONTAINS(refused.err, "--black-box");
+  const std::string triggers = folder.path("t");
+  ASSERT_EQ(
+      passnorm({"data", "triggers", "--out", triggers, "--count", "20", "--signature", "A"}).code,
+      0);
+  const Finished asked =
+      passnorm({"verify", folder.path("m"), "--black-box", "--triggers", triggers, "--owner-file",
+                triggers + ".owner", "--decoys", "5", "--json"});
+  EXPECT_EQ(asked.code, 1) << asked.err;  // it has never seen them
+  EXPECT_EQ(asked.json()["triggers"]["total"], 20);
+}
+
+TEST(VerifyASuspect, APassportWithoutATextIsForNobody) {
+  const TemporaryFolder folder;
+  for (const char* text : {"owner", ""}) {
+    const auto model = models::make("tiny", {.plan = PassportPlan::of("pan")}, network_stream());
+    Passport p = Passport::random(model->sites(), secret(1), Signature::from_text(text));
+    carry(*model, p);
+    models::take_lane_state(*model, p);
+    p.save(folder.path("p"));
+    models::save_released(*model, folder.path("m"), kNormalisation);
+    const Finished f =
+        passnorm({"verify", folder.path("m"), "--passport", folder.path("p"), "--null", "0"});
+    EXPECT_EQ(f.code, *text ? 0 : 9) << f.out << f.err;
+    EXPECT_CONTAINS(f.out, "256 of 256 match");
+    EXPECT_CONTAINS(f.out, *text ? "bound       yes" : "bound       no: the signature has no text");
+  }
 }
 
 TEST(VerifyASuspect, ThatIsShippedWithAPassportOfTheThief) {

@@ -140,6 +140,9 @@ TEST(BoundBits, AnyChangeShows) {
 TEST(BoundBits, OnlyTextBinds) {
   EXPECT_FALSE(Passport::random(sites(), counting_seed(), Signature::from_ascii("A")).bits_bound());
   EXPECT_FALSE(Passport::random(sites(), counting_seed(), Signature::random()).bits_bound());
+  EXPECT_TRUE(Passport::random(sites(), counting_seed(), Signature::from_text(" ")).bits_bound());
+  EXPECT_FALSE(Passport::random(sites(), counting_seed(), Signature::from_text("")).bits_bound())
+      << "it names nobody";
   std::vector<std::vector<int8_t>> same;
   const Passport p = bound();
   for (const SitePassport& s : p.sites()) same.emplace_back(s.bits.begin(), s.bits.end());

@@ -20,12 +20,20 @@ class PointNetAttacks : public testing::Test {
         test::network_stream());
     test::unsettle(*model_);
     passport_ = Passport::random(model_->sites(), test::secret(1), Signature::from_text("owner"));
-    test_ = train::synthetic3d({.train = 4, .test = 8, .points = 32}, train::Split::kTest);
+    train_ = train::synthetic3d({.train = 16, .test = 8, .points = 32}, train::Split::kTrain);
+    test_ = train::synthetic3d({.train = 16, .test = 8, .points = 32}, train::Split::kTest);
   }
-  AttackResult run(const char* name, const std::map<std::string, std::string>& settings) const {
+  AttackInput input() const {
+    return {.model = *model_, .passport = *passport_, .train = &train_, .test = &test_, .batch = 8};
+  }
+  static AttackResult run(std::string_view name, const AttackInput& input,
+                          const std::map<std::string, std::string>& settings) {
     const Attack& a = attack(name);
-    return a.run({.model = *model_, .passport = *passport_, .test = &test_},
-                 AttackSettings(a.settings, settings));
+    return a.run(input, AttackSettings(a.settings, settings));
+  }
+  AttackResult run(std::string_view name,
+                   const std::map<std::string, std::string>& settings) const {
+    return run(name, input(), settings);
   }
   static double metric(const AttackPoint& p, const std::string& name) {
     for (const auto& [known, value] : p.metrics)
@@ -36,8 +44,69 @@ class PointNetAttacks : public testing::Test {
 
   std::unique_ptr<Model> model_;
   std::optional<Passport> passport_;
-  train::Dataset test_;
+  train::Dataset train_, test_;
 };
+
+TEST_F(PointNetAttacks, EveryOneRunsAndKeepsTheOriginal) {
+  const std::map<std::string, std::string> quick = {
+      {"epochs", "1"}, {"rates", "0.5"}, {"shares", "0.5"},      {"formats", "4"}, {"count", "4"},
+      {"sample", "1"}, {"flips", "0.5"}, {"sample-images", "4"}, {"share", "1"}};
+  const auto original = [&] {
+    const ParameterSet& set = model_->parameters();
+    std::vector<float> numbers = set.weights().to_host(model_->stream());
+    const std::vector<float> statistics = set.buffer_arena().to_host(model_->stream());
+    numbers.insert(numbers.end(), statistics.begin(), statistics.end());
+    return std::pair(numbers, passport_->bytes());
+  };
+  const auto before = original();
+  for (const Attack& a : attacks()) {
+    SCOPED_TRACE(a.name);
+    std::map<std::string, std::string> settings;
+    for (const AttackSetting& s : a.settings)
+      if (const auto it = quick.find(std::string(s.name)); it != quick.end()) settings.insert(*it);
+    const AttackResult result = run(a.name, settings);
+    ASSERT_GE(result.points.size(), 2u);
+    for (const AttackPoint& p : result.points) {
+      EXPECT_EQ(p.owner.total, passport_->bit_count());
+      EXPECT_EQ(p.owner.evaluation.value().images, test_.n);
+      for (const auto& [name, value] : p.metrics) EXPECT_TRUE(std::isfinite(value)) << name;
+    }
+    EXPECT_TRUE(original() == before);
+  }
+}
+
+/// The classifier carries a passport too, and is new.
+TEST_F(PointNetAttacks, AnotherTaskLeavesFiveSites) {
+  for (const int32_t classes : {5, 8}) {
+    SCOPED_TRACE(classes);
+    const auto of_task = [&](train::Dataset set) {
+      set.classes = classes;
+      set.class_names.resize(static_cast<size_t>(classes));
+      for (int32_t& label : set.labels) label = (label + 1) % classes;
+      return set;
+    };
+    const train::Dataset other_train = of_task(train_), other_test = of_task(test_);
+    AttackInput transfer = input();
+    transfer.other_train = &other_train;
+    transfer.other_test = &other_test;
+    const AttackResult r =
+        run("fine-tune", transfer, {{"task", "other"}, {"epochs", "1"}, {"lr", "0"}});
+    EXPECT_EQ(r.stolen->options().classes, classes);
+    ASSERT_EQ(r.points.size(), 2u);
+    const Claim &before = r.points[0].owner, &after = r.points[1].owner;
+    EXPECT_EQ(before.total, passport_->bit_count());
+    EXPECT_EQ(after.total, before.total - 8);
+    EXPECT_TRUE(after.bits_bound);
+    ASSERT_EQ(before.sites.size(), 6u);
+    EXPECT_EQ(before.sites[5].name, "p3");
+    ASSERT_EQ(after.sites.size(), 5u);
+    for (size_t i = 0; i < 5; ++i) {  // nothing has been learnt
+      EXPECT_EQ(after.sites[i].name, before.sites[i].name);
+      EXPECT_EQ(after.sites[i].matched, before.sites[i].matched);
+    }
+    EXPECT_EQ(after.evaluation.value().images, other_test.n);
+  }
+}
 
 TEST_F(PointNetAttacks, RandomPassportsAreReadWithTheLinearLayersBiases) {
   const AttackPoint point = run("fake1", {{"count", "4"}, {"sample", "0"}}).points.at(1);

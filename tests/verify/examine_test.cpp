@@ -49,9 +49,10 @@ Claim verdict_of(Model& model, const Passport& passport, int64_t tests = 1) {
 TEST(Examine, TheVerdictNeedsMatchAndBinding) {
   const auto model = network();
   const Passport bound = owner(*model), ascii = owner(*model, 2, Signature::from_ascii("ab")),
-                 random = owner(*model, 3, Signature::random());
+                 random = owner(*model, 3, Signature::random()),
+                 unnamed = owner(*model, 4, Signature::from_text(""));
   for (const auto& [passport, is_bound] :
-       {std::pair{&bound, true}, {&ascii, false}, {&random, false}}) {
+       {std::pair{&bound, true}, {&ascii, false}, {&random, false}, {&unnamed, false}}) {
     const auto clean = network();
     Claim c = verdict_of(*clean, *passport);
     EXPECT_EQ(c.verdict, Verdict::kNotSupported);
@@ -201,6 +202,7 @@ TEST(Examine, TooFewBitsAreNeverSupported) {
     EXPECT_EQ(c.log2_p, -static_cast<double>(row.bits));
     EXPECT_EQ(c.possible_sites, 4);
     EXPECT_EQ(c.decidable, row.decidable) << row.sites << ", " << row.tests << " tests";
+    EXPECT_EQ(is_decidable(row.bits, log2_of_tests(row.tests, 4)), row.decidable);
     EXPECT_EQ(c.verdict, row.decidable ? Verdict::kSupported : Verdict::kNotSupported);
   }
   // Nor are none.

@@ -9,6 +9,7 @@
 #include "tests/support/gradient_check.hpp"
 #include "tests/support/networks.hpp"
 #include "train/data/synthetic.hpp"
+#include "train/data/synthetic3d.hpp"
 #include "verify/attacks/fake_keys.hpp"
 
 namespace passnorm::verify {
@@ -194,6 +195,49 @@ TEST(ForgedKeys, FlipsAShareOfEachSitesBits) {
     EXPECT_NE(flipped_bits(genuine, row.share, 8), bits);
     EXPECT_GT(places[0].back() - places[0].front(), row.flips) << "not the first ones";
   }
+}
+
+/// Through PointNet's feature transform what regularises it reaches the keys of the layer before:
+/// in a pass of the network, and never in a forger's step, whatever form it has.
+TEST(KeyStep, DoesNotRegularise) {
+  constexpr int64_t kClouds = 8, kPoints = 16;
+  const train::Dataset data =
+      train::synthetic3d({.train = kClouds, .points = kPoints}, train::Split::kTrain);
+  std::vector<int64_t> index(kClouds);
+  std::iota(index.begin(), index.end(), 0);
+  std::array<std::vector<float>, 2> regularised, forged;
+  for (const bool times_gram : {false, true}) {
+    const auto model =
+        models::make("pointnet",
+                     {.classes = data.classes,
+                      .plan = PassportPlan::of("pan", "convp1"),
+                      .points = kPoints,
+                      .orthogonality = times_gram ? kernels::OrthogonalityForm::kTimesGram
+                                                  : kernels::OrthogonalityForm::kGram},
+                     network_stream());
+    Stream& stream = model->stream();
+    model->parameters().train_only(stream, [](const TensorSpec&) { return false; });
+    const Passport genuine = owner(*model);
+    LearnedKeys keys(stream, with_noise(genuine, {.deviation = 0.5}, 3), genuine);
+    const train::Batch batch = train::DeviceDataset(stream, data).batch(index);
+    {
+      Tape tape(stream);
+      keys.parameters().begin_gradients();
+      const OpenPassport open = keys.open(tape);
+      Pass pass{.tape = tape, .passport = &open, .raw = {}, .used = {}};
+      const Var logits = model->forward(pass, {batch.x, Lanes::only(Branch::kPassport), nullptr});
+      ops::cross_entropy(tape, logits, batch.labels);
+      tape.backward();
+      keys.parameters().finish_gradients(stream);
+    }
+    regularised[times_gram] = keys.parameters().gradients().to_host(stream);
+    train::Optimizer optimizer(stream, keys.parameters(), {});
+    key_step(*model, keys, batch, {.distance = false, .signs = false}, optimizer, 0);
+    forged[times_gram] = keys.parameters().gradients().to_host(stream);
+  }
+  EXPECT_NE(regularised[0], regularised[1]);
+  EXPECT_EQ(forged[0], forged[1]);
+  EXPECT_TRUE(std::ranges::any_of(forged[0], [](float g) { return g != 0; }));
 }
 
 /// One tensor gets the updates of both keys; weights are frozen, statistics drift.

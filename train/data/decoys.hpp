@@ -1,12 +1,10 @@
 // Decoys: what a network is asked beside triggers, to learn what it answers on such things without
-// having been taught them. They are of the triggers' kind, and nobody's triggers:
-//   triggers                                  decoys
-//   pictures                                  pictures drawn from another key
-//   (trigger_pictures.hpp) clouds that were drawn                    clouds drawn from another key
-//   (trigger_clouds.hpp) clouds that were given                    solids (synthetic3d.hpp): such
-//   sets show things examples of a second data set             the examples behind them, of such
-//   classes too
-// They follow from a seed or from that data set, so that anybody can ask the same.
+// having been taught them. They are of the triggers' kind, and nobody's triggers: for pictures,
+// drawn or given, pictures drawn from another key (trigger_pictures.hpp); for clouds that were
+// drawn, clouds drawn from another key (trigger_clouds.hpp); for clouds that were given, which show
+// things, solids (synthetic3d.hpp); for examples of a second data set, those of such classes that
+// stand behind them. They follow from a seed or from that data set, so that anybody can ask the
+// same.
 #pragma once
 
 #include <optional>

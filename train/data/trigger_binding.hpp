@@ -14,8 +14,11 @@
 // (trigger_clouds.hpp) of key
 //   keyed_hash256(secret, "passnorm trigger picture key v1", signature, K, n, side)
 //   keyed_hash256(secret, "passnorm trigger cloud key v1", signature, K, n, points)
-// The commitment may be published, with a date, and tells nothing of the secret. A thief can make
-// himself such a set and train it into a stolen network: only dates tell who was first.
+// The commitment may be published, with a date, and tells nothing of the secret. It fixes secret
+// and name, not the files: from one secret sets can be drawn at will, and each that was tried
+// counts in a claim's tests. Nor does it name a network, and a thief can train a set of his own
+// into a stolen one: only a date of the network's file, by its hash, beside it tells who had the
+// network first.
 #pragma once
 
 #include "engine/passport/passport.hpp"

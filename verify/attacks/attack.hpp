@@ -56,30 +56,57 @@ struct AttackResult {
   std::unique_ptr<Model> stolen;
 };
 
+/// What a setting takes.
+struct SettingValues {
+  enum class Kind { kText, kInteger, kNumber, kNumbers, kOneOf, kSomeOf, kSchedule };
+  Kind kind = Kind::kText;
+  double least = 0, most = 0;     ///< of numbers, both included
+  std::string_view choices = {};  ///< "released | owner"
+};
+constexpr SettingValues any_text() { return {}; }
+constexpr SettingValues integer_in(int64_t least, int64_t most) {
+  return {SettingValues::Kind::kInteger, static_cast<double>(least), static_cast<double>(most)};
+}
+constexpr SettingValues number_in(double least, double most) {
+  return {SettingValues::Kind::kNumber, least, most};
+}
+/// "0,0.1,0.2" or "0..1:0.1" (from, to, step, both ends included).
+constexpr SettingValues numbers_in(double least, double most) {
+  return {SettingValues::Kind::kNumbers, least, most};
+}
+constexpr SettingValues one_of(std::string_view choices) {
+  return {.kind = SettingValues::Kind::kOneOf, .choices = choices};
+}
+/// With commas between them.
+constexpr SettingValues some_of(std::string_view choices) {
+  return {.kind = SettingValues::Kind::kSomeOf, .choices = choices};
+}
+constexpr SettingValues yes_or_no() { return one_of("yes | no"); }
+/// What train::Schedule::parse takes.
+constexpr SettingValues any_schedule() { return {.kind = SettingValues::Kind::kSchedule}; }
+
 /// A setting of an attack: --set name=value.
 struct AttackSetting {
   std::string_view name;
   std::string_view value;  ///< default
+  SettingValues values;
   std::string_view help;
 };
 
 /// The settings of one run, by name; those not given have their defaults.
 class AttackSettings {
  public:
-  /// Error(kUsage) that names the nearest setting for an unknown one.
+  /// Error(kUsage): an unknown setting, with the nearest one's name, or a value that is none of its
+  /// setting's.
   AttackSettings(std::span<const AttackSetting> known,
                  const std::map<std::string, std::string>& given);
 
   const std::string& text(std::string_view name) const;
-  /// Error(kUsage) unless it is an integer in [least, most].
-  int64_t integer(std::string_view name, int64_t least, int64_t most) const;
-  double number(std::string_view name, double least, double most) const;
-  /// "0,0.1,0.2" or "0..1:0.1" (from, to, step, both ends included), in this order.
-  std::vector<double> numbers(std::string_view name, double least, double most) const;
-  bool flag(std::string_view name) const;  ///< yes | no
-  /// One of `choices`.
-  const std::string& choice(std::string_view name,
-                            std::initializer_list<std::string_view> choices) const;
+  int64_t integer(std::string_view name) const;
+  double number(std::string_view name) const;
+  std::vector<double> numbers(std::string_view name) const;     ///< in the order given
+  std::vector<std::string> texts(std::string_view name) const;  ///< of some_of
+  bool flag(std::string_view name) const;                       ///< yes
 
   const std::map<std::string, std::string, std::less<>>& all() const { return values_; }
 

@@ -124,12 +124,13 @@ class ExpandedAffine final : public AffineSource {
 };
 
 constexpr AttackSetting kSettings[] = {
-    {"block", "cerb", "cerb: one block of all channels; ierb: a block for every channel"},
-    {"hidden", "10", "hidden units of a channel's block (ierb)"},
-    {"share", "0.1", "share of the training data that the thief has"},
-    {"epochs", "20", "epochs"},
-    {"lr", "0.01", "learning rate"},
-    {"weight-decay", "0.0005", "weight decay"},
+    {"block", "cerb", one_of("cerb | ierb"),
+     "cerb: one block of all channels; ierb: a block for every channel"},
+    {"hidden", "10", integer_in(1, 1000), "hidden units of a channel's block (ierb)"},
+    {"share", "0.1", number_in(0, 1), "share of the training data that the thief has"},
+    {"epochs", "20", kEpochCounts, "epochs"},
+    {"lr", "0.01", kRates, "learning rate"},
+    {"weight-decay", "0.0005", kDecays, "weight decay"},
 };
 
 class ExpandedResidualBlocks {
@@ -220,10 +221,10 @@ class ExpandedResidualBlocks {
 };
 
 AttackResult erb(const AttackInput& input, const AttackSettings& settings) {
-  const train::FitOptions options = fit_options(input, settings, /*adam=*/false);
-  const int64_t hidden = settings.integer("hidden", 1, 1000);
-  const bool ierb = settings.choice("block", {"cerb", "ierb"}) == "ierb";
-  const train::Dataset data = part_of_training_data(input, settings.number("share", 0, 1));
+  const train::FitOptions options = fit_options(input, settings, /*weights=*/false);
+  const int64_t hidden = settings.integer("hidden");
+  const bool ierb = settings.text("block") == "ierb";
+  const train::Dataset data = part_of_training_data(input, settings.number("share"));
   return ExpandedResidualBlocks(input, options, ierb ? hidden : 0).run(data);
 }
 

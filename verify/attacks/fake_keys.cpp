@@ -138,10 +138,10 @@ class Forger {
 
 /// Settings of all three.
 Forgery forgery_of(const AttackInput& input, const AttackSettings& settings) {
-  Forgery f{.options = fit_options(input, settings, /*adam=*/false)};
-  f.noise.deviation = settings.number("noise", 1e-6, 10);
-  f.training.clip_norm = static_cast<float>(settings.number("clip", 1e-6, 1e6));
-  f.drift = settings.choice("statistics", {"drift", "keep"}) == "drift";
+  Forgery f{.options = fit_options(input, settings, /*weights=*/false)};
+  f.noise.deviation = settings.number("noise");
+  f.training.clip_norm = static_cast<float>(settings.number("clip"));
+  f.drift = settings.text("statistics") == "drift";
   return f;
 }
 
@@ -159,37 +159,53 @@ AttackResult sweep(const AttackInput& input, const std::vector<double>& flips, F
   return result;
 }
 
-constexpr AttackSetting kEpochs{"epochs", "3", "epochs of each forger; the papers train 100"};
-constexpr AttackSetting kRate{"lr", "0.01", "learning rate"};
-constexpr AttackSetting kDecay{"weight-decay", "0.0005", "weight decay of the keys"};
-constexpr AttackSetting kClip{"clip", "2", "largest norm of the keys' gradient"};
-constexpr AttackSetting kFlips{"flips", "0..0.5:0.1",
-                               "shares of the bits that the forger wants other than the owner's"};
-constexpr AttackSetting kNoise{"noise", "0.001",
-                               "standard deviation of what is added to the genuine keys at first"};
+constexpr AttackSetting kEpochs{"epochs", "3", kEpochCounts,
+                                "epochs of each forger; the papers train 100"};
+constexpr AttackSetting kRate{"lr", "0.01", kRates, "learning rate"};
+constexpr AttackSetting kDecay{"weight-decay", "0.0005", kDecays, "weight decay of the keys"};
+constexpr AttackSetting kClip{"clip", "2", number_in(1e-6, 1e6),
+                              "largest norm of the keys' gradient"};
 constexpr AttackSetting kStatistics{
-    "statistics", "drift",
+    "statistics", "drift", one_of("drift | keep"),
     "drift: running statistics follow the training, as in the references; keep: the owner's"};
-constexpr AttackSetting kSignFactor{"sign-factor", "1",
-                                    "factor of the sign losses; PAN's point clouds have 1000"};
-constexpr AttackSetting kBest{
-    "best", "no", "yes: the epoch of most bits counts, as in PAN's program; no: the last"};
-constexpr AttackSetting kOneNoise{"one-noise", "no",
-                                  "yes: a site's two keys get the same noise, as in PAN's program"};
 
-constexpr AttackSetting kFake3Settings[] = {
-    kFlips,      kEpochs,
-    kRate,       kDecay,
-    kClip,       kNoise,
-    kStatistics, {"signs", "yes", "no: without sign losses, as in the NeurIPS 2019 version"},
-    kSignFactor,
+/// Of forgers who begin near the genuine keys.
+constexpr AttackSetting kNearSettings[] = {
+    {"flips", "0..0.5:0.1", numbers_in(0, 1),
+     "shares of the bits that the forger wants other than the owner's"},
+    kEpochs,
+    kRate,
+    kDecay,
+    kClip,
+    {"noise", "0.001", number_in(1e-6, 10),
+     "standard deviation of what is added to the genuine keys at first"},
+    kStatistics,
+    {"signs", "yes", yes_or_no(),
+     "no: without sign losses, as in DeepIPR's NeurIPS 2019 version and PAN's fake3-"},
+    {"sign-factor", "1", number_in(1e-6, 1e6),
+     "factor of the sign losses; PAN's point clouds have 1000"},
+    {"best", "no", yes_or_no(),
+     "yes: the epoch of most bits counts, as in PAN's program; no: the last"},
+    {"one-noise", "no", yes_or_no(),
+     "yes: a site's two keys get the same noise, as in PAN's program"},
 };
 
-AttackResult fake3(const AttackInput& input, const AttackSettings& settings) {
+AttackResult near_genuine(const AttackInput& input, const AttackSettings& settings, bool new_gate) {
   Forgery f = forgery_of(input, settings);
   f.training.loss.signs = settings.flag("signs");
-  f.training.loss.sign_factor = static_cast<float>(settings.number("sign-factor", 1e-6, 1e6));
-  return sweep(input, settings.numbers("flips", 0, 1), std::move(f));
+  f.training.loss.sign_factor = static_cast<float>(settings.number("sign-factor"));
+  f.noise.one_for_both = settings.flag("one-noise");
+  f.best = settings.flag("best");
+  f.new_gate = new_gate;
+  return sweep(input, settings.numbers("flips"), std::move(f));
+}
+
+AttackResult fake3(const AttackInput& input, const AttackSettings& settings) {
+  return near_genuine(input, settings, /*new_gate=*/false);
+}
+
+AttackResult ambiguity2(const AttackInput& input, const AttackSettings& settings) {
+  return near_genuine(input, settings, /*new_gate=*/true);
 }
 
 constexpr AttackSetting kAmbiguity1Settings[] = {
@@ -197,9 +213,10 @@ constexpr AttackSetting kAmbiguity1Settings[] = {
     kRate,
     kDecay,
     kClip,
-    {"noise", "1", "standard deviation of the keys at first; PAN's point clouds have 0.001"},
+    {"noise", "1", number_in(1e-6, 10),
+     "standard deviation of the keys at first; PAN's point clouds have 0.001"},
     kStatistics,
-    {"one-tensor", "no", "yes: a site's two keys are one tensor, as in PAN's program"},
+    {"one-tensor", "no", yes_or_no(), "yes: a site's two keys are one tensor, as in PAN's program"},
 };
 
 AttackResult ambiguity1(const AttackInput& input, const AttackSettings& settings) {
@@ -215,18 +232,6 @@ AttackResult ambiguity1(const AttackInput& input, const AttackSettings& settings
   for (AttackPoint& point : Forger(input, untouched, f).run(data))
     result.points.push_back(std::move(point));
   return result;
-}
-
-constexpr AttackSetting kAmbiguity2Settings[] = {
-    kFlips, kEpochs, kRate, kDecay, kClip, kNoise, kStatistics, kSignFactor, kBest, kOneNoise};
-
-AttackResult ambiguity2(const AttackInput& input, const AttackSettings& settings) {
-  Forgery f = forgery_of(input, settings);
-  f.training.loss.sign_factor = static_cast<float>(settings.number("sign-factor", 1e-6, 1e6));
-  f.noise.one_for_both = settings.flag("one-noise");
-  f.new_gate = true;
-  f.best = settings.flag("best");
-  return sweep(input, settings.numbers("flips", 0, 1), std::move(f));
 }
 
 }  // namespace
@@ -267,7 +272,7 @@ Attack fake3_attack() {
   return {.name = "fake3",
           .description = "keys trained near the genuine ones, for bits of which a share is flipped",
           .source = "Fan et al., DeepIPR (NeurIPS 2019, TPAMI 2021), attack 3",
-          .settings = kFake3Settings,
+          .settings = kNearSettings,
           .trains = true,
           .run = fake3};
 }
@@ -285,7 +290,7 @@ Attack ambiguity2_attack() {
   return {.name = "ambiguity-2",
           .description = "keys trained near the genuine ones, with a gate of the forger's own",
           .source = "Zhang et al., Passport-aware Normalization (NeurIPS 2020), attack II",
-          .settings = kAmbiguity2Settings,
+          .settings = kNearSettings,
           .trains = true,
           .run = ambiguity2};
 }

@@ -16,12 +16,14 @@ namespace passnorm::verify {
 namespace {
 
 constexpr AttackSetting kSettings[] = {
-    {"count", "10000", "random passports"},
-    {"keys", "random",
+    {"count", "10000", integer_in(1, 10'000'000), "random passports"},
+    {"keys", "random", one_of("random | image | shuffle"),
      "random: uniform | image, shuffle: what the stolen network computes of test pictures"},
-    {"pictures", "20", "that a shuffle key is made of"},
-    {"sample", "20", "how many of them have their accuracy measured"},
-    {"sample-images", "1000", "how much of the test set each of these sees; 0 = all"},
+    {"pictures", "20", integer_in(1, 10'000), "that a shuffle key is made of"},
+    {"sample", "20", integer_in(0, 10'000'000),
+     "how many of them, at most, have their accuracy measured"},
+    {"sample-images", "1000", integer_in(0, int64_t{1} << 31),
+     "how much of the test set each of these sees; 0 = all"},
 };
 
 using Forge = std::function<Passport(int64_t)>;
@@ -138,11 +140,11 @@ int64_t best_of(const std::vector<int64_t>& matched) {
 }
 
 AttackResult run(const AttackInput& input, const AttackSettings& settings) {
-  const int64_t count = settings.integer("count", 1, 10'000'000);
-  const std::string& keys = settings.choice("keys", {"random", "image", "shuffle"});
-  const int64_t pictures = settings.integer("pictures", 1, 10'000);
-  const int64_t sample = settings.integer("sample", 0, count);
-  const int64_t images = settings.integer("sample-images", 0, int64_t{1} << 31);
+  const int64_t count = settings.integer("count");
+  const std::string& keys = settings.text("keys");
+  const int64_t pictures = settings.integer("pictures");
+  const int64_t sample = std::min(settings.integer("sample"), count);
+  const int64_t images = settings.integer("sample-images");
   if (keys != "random" && !input.test)
     fail(Fault::kUsage, "keys of pictures need test data: give --data");
 

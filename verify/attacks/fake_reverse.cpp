@@ -12,14 +12,14 @@ namespace passnorm::verify {
 namespace {
 
 constexpr AttackSetting kSettings[] = {
-    {"init", "signs",
+    {"init", "signs", one_of("signs | ones"),
      "what scales start from: signs, those of the released scale with a share flipped; "
      "or ones"},
-    {"flips", "0.5", "share of all signs that is flipped at first"},
-    {"share", "1", "share of the training data that the thief has"},
-    {"epochs", "5", "epochs; the paper trains 100"},
-    {"lr", "0.01", "learning rate"},
-    {"weight-decay", "0.0005", "weight decay"},
+    {"flips", "0.5", number_in(0, 1), "share of all signs that is flipped at first"},
+    {"share", "1", number_in(0, 1), "share of the training data that the thief has"},
+    {"epochs", "5", kEpochCounts, "epochs; the paper trains 100"},
+    {"lr", "0.01", kRates, "learning rate"},
+    {"weight-decay", "0.0005", kDecays, "weight decay"},
 };
 
 /// What an ordinary network has at the sites: parameters `site``name`.
@@ -67,9 +67,9 @@ void flip(std::vector<float>& values, double share, uint64_t seed) {
 }
 
 AttackResult fake2(const AttackInput& input, const AttackSettings& settings) {
-  const train::FitOptions options = fit_options(input, settings, /*adam=*/false);
-  const bool ones = settings.choice("init", {"signs", "ones"}) == "ones";
-  const double flips = settings.number("flips", 0, 1), share = settings.number("share", 0, 1);
+  const train::FitOptions options = fit_options(input, settings, /*weights=*/false);
+  const bool ones = settings.text("init") == "ones";
+  const double flips = settings.number("flips"), share = settings.number("share");
   const train::Dataset data = part_of_training_data(input, share);
 
   AttackResult result{.axis = "epochs", .points = {measure_untouched(input)}, .stolen = nullptr};

@@ -44,8 +44,8 @@ std::unique_ptr<Model> written_back(const AttackInput& input, const Model& thief
   return model;
 }
 
-/// A network of other classes has no place for a passport of its last layer: the claim is that of
-/// the other sites.
+/// The last layer of another task is new, and with other classes there is no place for its
+/// passport: the claim is that of the other sites.
 Passport without_last_layer(const Model& model, const Passport& passport) {
   std::vector<SitePassport> kept;
   std::vector<Site> sites;
@@ -73,11 +73,11 @@ class FineTuning {
  public:
   FineTuning(const AttackInput& input, const AttackSettings& settings)
       : input_(input),
-        mode_(settings.choice("mode", {"ftal", "ftll", "rtal", "rtll"})),
-        other_(settings.choice("task", {"same", "other"}) == "other"),
+        mode_(settings.text("mode")),
+        other_(settings.text("task") == "other"),
         fresh_(settings.flag("fresh-statistics")),
         write_back_(settings.flag("write-back")),
-        options_(fit_options(input, settings, /*adam=*/true)),
+        options_(fit_options(input, settings, /*weights=*/true)),
         data_(data()) {}
 
   AttackResult run() {
@@ -137,11 +137,8 @@ class FineTuning {
     return point;
   }
 
-  /// The owner's, as far as the thief's network has its sites.
   Passport passport_for(const Model& thief) const {
-    return thief.options().classes == input_.model.options().classes
-               ? input_.passport
-               : without_last_layer(thief, input_.passport);
+    return other_ ? without_last_layer(thief, input_.passport) : input_.passport;
   }
 
   /// The claim's accuracy is that on the other task.
@@ -185,17 +182,18 @@ class FineTuning {
 };
 
 constexpr AttackSetting kSettings[] = {
-    {"mode", "ftal",
+    {"mode", "ftal", one_of("ftal | ftll | rtal | rtll"),
      "ftal: all layers are trained; ftll: the last; rtal, rtll: the same behind a new last layer"},
-    {"task", "same", "same | other: the other data, with a new last layer"},
-    {"epochs", "5", "epochs; the papers train 100"},
-    {"lr", "0.001", "learning rate"},
-    {"weight-decay", "0.0005", "weight decay"},
-    {"optimizer", "sgd", "sgd | adam"},
-    {"fresh-statistics", "no",
+    {"task", "same", one_of("same | other"), "same | other: the other data, with a new last layer"},
+    {"epochs", "5", kEpochCounts, "epochs; the papers train 100"},
+    {"lr", "0.001", kRates, "learning rate"},
+    {"weight-decay", "0.0005", kDecays, "weight decay"},
+    {"optimizer", "sgd", kOptimizers, "sgd | adam"},
+    kSchedule,
+    {"fresh-statistics", "no", yes_or_no(),
      "yes: running statistics at the passport's sites start anew, as in PAN's program; no: with "
      "the owner's"},
-    {"write-back", "yes",
+    {"write-back", "yes", yes_or_no(),
      "yes: measures the owner's network with the thief's features too, on its own task, as both "
      "programs do"},
 };

@@ -6,11 +6,11 @@ namespace passnorm::verify {
 namespace {
 
 constexpr AttackSetting kSettings[] = {
-    {"shares", "0..1:0.1", "shares of all scales whose signs are turned"},
-    {"detection", "used",
+    {"shares", "0..1:0.1", numbers_in(0, 1), "shares of all scales whose signs are turned"},
+    {"detection", "used", one_of("used | weights"),
      "used: bits are read from the turned scales | weights: from the weights, which do not change, "
      "as the references do"},
-    {"gate", "yes",
+    {"gate", "yes", yes_or_no(),
      "no: the turned scales are applied as they are also where a gate follows them, "
      "as the references do"},
 };
@@ -27,8 +27,8 @@ std::vector<size_t> scale_places(const Model& model) {
 }
 
 AttackResult run(const AttackInput& input, const AttackSettings& settings) {
-  const std::vector<double> shares = settings.numbers("shares", 0, 1);
-  const bool from_weights = settings.choice("detection", {"used", "weights"}) == "weights";
+  const std::vector<double> shares = settings.numbers("shares");
+  const bool from_weights = settings.text("detection") == "weights";
   const bool gate = settings.flag("gate");
   AttackResult result{.axis = "share of scales turned"};
   result.points.push_back(measure_untouched(input));

@@ -15,10 +15,11 @@ namespace passnorm::verify {
 namespace {
 
 constexpr AttackSetting kSettings[] = {
-    {"bits", "forged", "forged: the thief's own, at the owner's sites | random: in every layer"},
-    {"signature", "Mallory", "text that the thief's bits stand for"},
-    {"shares", "0.5,1", "shares of channels that are rewritten"},
-    {"spread", "0.5", "standard deviation of the factors' logarithm"},
+    {"bits", "forged", one_of("forged | random"),
+     "forged: the thief's own, at the owner's sites | random: in every layer"},
+    {"signature", "Mallory", any_text(), "text that the thief's bits stand for"},
+    {"shares", "0.5,1", numbers_in(0, 1), "shares of channels that are rewritten"},
+    {"spread", "0.5", number_in(0, 3), "standard deviation of the factors' logarithm"},
 };
 
 constexpr std::string_view kScale = ".bn.weight";
@@ -59,34 +60,28 @@ void rewrite(Model& model, const std::string& layer, const std::vector<double>& 
 }
 
 AttackResult run(const AttackInput& input, const AttackSettings& settings) {
-  const bool forged_bits = settings.choice("bits", {"forged", "random"}) == "forged";
-  const std::vector<double> shares = settings.numbers("shares", 0, 1);
-  const double spread = settings.number("spread", 0, 3);
+  const bool forged_bits = settings.text("bits") == "forged";
+  const std::vector<double> shares = settings.numbers("shares");
+  const double spread = settings.number("spread");
   if (input.model.options().folded || input.model.options().norm != kernels::NormKind::kBatch)
     fail(Fault::kUsage, "the rewrite needs batch norm behind the convolutions; this network has ",
          input.model.options().folded ? "none (it is folded)"
                                       : passnorm::name_of(input.model.options().norm));
 
-  const auto before = stolen_copy(input);
-  const Passport forged = Passport::random(input.model.sites(), forger_secret(input.seed),
-                                           Signature::from_text(settings.text("signature")));
+  const Passport forged = forged_passport(input, settings.text("signature"));
   // Which sign each scale of the forger's has to take.
   std::map<std::string, std::vector<double>> turn;
-  const auto raw = raw_scales(*before_judge(input, *before), forged);
+  const auto raw = raw_scales(*before_judge(input, *stolen_copy(input)), forged);
   for (size_t i = 0; i < raw.size(); ++i) {
     const SitePassport& site = forged.sites()[i];
     for (size_t c = 0; c < raw[i].size(); ++c)
       turn[site.site.name].push_back(raw[i][c] * static_cast<float>(site.bits[c]) < 0 ? -1 : 1);
   }
 
-  AttackResult result{.axis = "share of channels rewritten"};
-  result.points.push_back(measure_untouched(input));
-  for (const double share : shares) {
-    if (share == 0) continue;
+  const auto rewrite_share = [&](Model& suspect, double share) {
     report_progress(input, concat("share ", share));
-    auto suspect = stolen_copy(input);
     uint32_t stream = kGaugeStream;
-    for (const auto& [layer, channels] : rewritable(*suspect)) {
+    for (const auto& [layer, channels] : rewritable(suspect)) {
       const Random chosen(input.seed, Purpose::kAttack, stream++),
           factor(input.seed, Purpose::kAttack, stream++),
           sign(input.seed, Purpose::kAttack, stream++);
@@ -97,16 +92,11 @@ AttackResult run(const AttackInput& input, const AttackSettings& settings) {
         const double wanted = forged_bits ? turn[layer][c] : (sign.word(c) & 1 ? 1 : -1);
         a[c] = wanted * std::exp(spread * factor.normal(c));
       }
-      rewrite(*suspect, layer, a);
+      rewrite(suspect, layer, a);
     }
-    AttackPoint point = measure_suspect(input, *suspect, share);
-    if (forged_bits) point.forger = measure_forger(input, *before_judge(input, *suspect), forged);
-    if (input.test)
-      point.metrics.emplace_back("change of logits", change_of_logits(input, *before, *suspect));
-    result.points.push_back(std::move(point));
-    result.stolen = std::move(suspect);
-  }
-  return result;
+  };
+  return rewrite_shares(input, "share of channels rewritten", shares,
+                        forged_bits ? &forged : nullptr, rewrite_share);
 }
 
 }  // namespace

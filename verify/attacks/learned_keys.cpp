@@ -169,7 +169,11 @@ KeyStep key_step(Model& model, LearnedKeys& keys, const train::Batch& batch, con
   // The sums that the host waits for come first, while the device has nothing else to do.
   if (loss.distance) step.inverse_distances = keys.inverse_distances(tape);
   const OpenPassport passport = keys.open(tape);
-  Pass pass{.tape = tape, .mode = Mode::kTrain, .passport = &passport, .dropout = dropout};
+  Pass pass{.tape = tape,
+            .mode = Mode::kTrain,
+            .passport = &passport,
+            .dropout = dropout,
+            .regularise = false};
   const Var logits = model.forward(pass, {batch.x, Lanes::only(Branch::kPassport), nullptr});
   const ops::LaneLosses losses = ops::cross_entropy(tape, logits, batch.labels);
   ops::SignLosses signs;

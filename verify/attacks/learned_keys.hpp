@@ -48,7 +48,8 @@ class LearnedKeys {
   Tensor bits_;
 };
 
-/// What is minimised: the passport branch's cross-entropy and these.
+/// What is minimised: the passport branch's cross-entropy and these, without what regularises the
+/// network's own weights.
 struct KeyLoss {
   bool distance = true;   ///< sum over keys of 1 / mean squared distance from the genuine one
   bool signs = true;      ///< sum over sites of the sign loss against the bits aimed at

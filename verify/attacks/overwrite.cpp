@@ -9,12 +9,13 @@ namespace passnorm::verify {
 namespace {
 
 constexpr AttackSetting kSettings[] = {
-    {"signature", "Mallory", "text that the thief's bits stand for"},
-    {"epochs", "5", "epochs"},
-    {"lr", "0.01", "learning rate"},
-    {"weight-decay", "0.0005", "weight decay"},
-    {"optimizer", "sgd", "sgd | adam"},
-    {"sign-loss", "0.1", "factor of the hinge that embeds the thief's bits"},
+    {"signature", "Mallory", any_text(), "text that the thief's bits stand for"},
+    {"epochs", "5", kEpochCounts, "epochs"},
+    {"lr", "0.01", kRates, "learning rate"},
+    {"weight-decay", "0.0005", kDecays, "weight decay"},
+    {"optimizer", "sgd", kOptimizers, "sgd | adam"},
+    kSchedule,
+    {"sign-loss", "0.1", number_in(0, 1e6), "factor of the hinge that embeds the thief's bits"},
 };
 
 /// A passport of the thief's own for the owner's sites, with a new gate and new statistics.
@@ -31,8 +32,8 @@ Passport passport_of_thief(const AttackInput& input, const Model& stolen, std::s
 }
 
 AttackResult overwrite(const AttackInput& input, const AttackSettings& settings) {
-  train::FitOptions options = fit_options(input, settings, /*adam=*/true);
-  options.loss.sign.alpha = static_cast<float>(settings.number("sign-loss", 0, 1e6));
+  train::FitOptions options = fit_options(input, settings, /*weights=*/true);
+  options.loss.sign.alpha = static_cast<float>(settings.number("sign-loss"));
   const train::Dataset& data = training_data(input);
 
   AttackResult result{.axis = "epochs", .points = {measure_untouched(input)}, .stolen = nullptr};

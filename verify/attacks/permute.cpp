@@ -18,9 +18,9 @@ namespace passnorm::verify {
 namespace {
 
 constexpr AttackSetting kSettings[] = {
-    {"order", "forged", "forged: for bits of the thief's own | random"},
-    {"signature", "Mallory", "text that the thief's bits stand for"},
-    {"shares", "0.5,1", "shares of channels that change places"},
+    {"order", "forged", one_of("forged | random"), "forged: for bits of the thief's own | random"},
+    {"signature", "Mallory", any_text(), "text that the thief's bits stand for"},
+    {"shares", "0.5,1", numbers_in(0, 1), "shares of channels that change places"},
 };
 
 /// Channels that have one order: the layers that write them (a residual stream has several) and
@@ -183,33 +183,21 @@ Order order_of(Model& model, const ChannelSet& set, const std::optional<Wanted>&
 }
 
 AttackResult run(const AttackInput& input, const AttackSettings& settings) {
-  const bool forge = settings.choice("order", {"forged", "random"}) == "forged";
-  const std::vector<double> shares = settings.numbers("shares", 0, 1);
-  const Passport forged = Passport::random(input.model.sites(), forger_secret(input.seed),
-                                           Signature::from_text(settings.text("signature")));
-  const auto before = stolen_copy(input);
-  const std::vector<ChannelSet> sets = channel_sets(*before);
-
-  AttackResult result{.axis = "share of channels moved"};
-  result.points.push_back(measure_untouched(input));
-  for (const double share : shares) {
-    if (share == 0) continue;
-    auto suspect = stolen_copy(input);
+  const bool forge = settings.text("order") == "forged";
+  const std::vector<double> shares = settings.numbers("shares");
+  const Passport forged = forged_passport(input, settings.text("signature"));
+  const std::vector<ChannelSet> sets = channel_sets(*stolen_copy(input));
+  const auto reorder_share = [&](Model& suspect, double share) {
     uint32_t stream = kPermuteStream;
     for (const ChannelSet& set : sets) {
       report_progress(input, concat("share ", share, ", channels of ", set.writers[0]));
-      const auto wanted = forge ? wanted_of(input, *suspect, set, forged) : std::nullopt;
-      reorder(*suspect, set, order_of(*suspect, set, wanted, share, input.seed, stream));
+      const auto wanted = forge ? wanted_of(input, suspect, set, forged) : std::nullopt;
+      reorder(suspect, set, order_of(suspect, set, wanted, share, input.seed, stream));
       stream += 2;
     }
-    AttackPoint point = measure_suspect(input, *suspect, share);
-    if (forge) point.forger = measure_forger(input, *before_judge(input, *suspect), forged);
-    if (input.test)
-      point.metrics.emplace_back("change of logits", change_of_logits(input, *before, *suspect));
-    result.points.push_back(std::move(point));
-    result.stolen = std::move(suspect);
-  }
-  return result;
+  };
+  return rewrite_shares(input, "share of channels moved", shares, forge ? &forged : nullptr,
+                        reorder_share);
 }
 
 }  // namespace

@@ -28,18 +28,18 @@ Pruned prune_weights(Model& model, double percent, bool skip_gate) {
 namespace {
 
 constexpr AttackSetting kSettings[] = {
-    {"rates", "0..1:0.1", "shares of all weights that become zero"},
-    {"variant", "all",
+    {"rates", "0..1:0.1", numbers_in(0, 1), "shares of all weights that become zero"},
+    {"variant", "all", one_of("all | skip-gate"),
      "all: DeepIPR's | skip-gate: PAN's, tensors named fc stay as they are: gates, which only "
      "target=owner has, and pointnet's transform nets"},
-    {"target", "released",
+    {"target", "released", one_of("released | owner"),
      "released: what a thief has | owner: the owner's network with its gate, as the references do"},
 };
 
 AttackResult run(const AttackInput& input, const AttackSettings& settings) {
-  const bool skip_gate = settings.choice("variant", {"all", "skip-gate"}) == "skip-gate";
-  const bool owners = settings.choice("target", {"released", "owner"}) == "owner";
-  const std::vector<double> rates = settings.numbers("rates", 0, 1);
+  const bool skip_gate = settings.text("variant") == "skip-gate";
+  const bool owners = settings.text("target") == "owner";
+  const std::vector<double> rates = settings.numbers("rates");
   AttackResult result{.axis = "share of weights pruned"};
   result.points.push_back(measure_untouched(input));
   for (const double rate : rates) {

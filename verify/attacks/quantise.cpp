@@ -4,7 +4,6 @@
 #include <array>
 #include <cmath>
 
-#include "engine/io/text.hpp"
 #include "kernels/runtime/dtype.hpp"
 #include "verify/attacks/rows.hpp"
 #include "verify/attacks/training.hpp"
@@ -18,30 +17,18 @@ constexpr std::array kFormats = {WeightFormat{"bf16", 16, 8}, WeightFormat{"f16"
                                  WeightFormat{"3", 3},        WeightFormat{"2", 2}};
 
 constexpr AttackSetting kSettings[] = {
-    {"formats", "bf16,f16,8,6,5,4", "of weights: bf16, f16, or bits of an integer (2-6, 8)"},
+    {"formats", "bf16,f16,8,6,5,4", some_of("bf16 | f16 | 8 | 6 | 5 | 4 | 3 | 2"),
+     "of weights: bf16, f16, or bits of an integer (2-6, 8)"},
 };
 
-std::vector<WeightFormat> chosen(const std::string& text) {
-  std::vector<WeightFormat> out;
-  for (size_t at = 0; at <= text.size();) {
-    const size_t end = std::min(text.find(',', at), text.size());
-    const std::string_view name = std::string_view(text).substr(at, end - at);
-    const auto it = std::ranges::find(kFormats, name, &WeightFormat::name);
-    if (it == kFormats.end())
-      fail(Fault::kUsage, "setting formats: unknown format ", quote(name),
-           "; known: bf16, f16, 8, 6, 5, 4, 3, 2");
-    out.push_back(*it);
-    at = end + 1;
-  }
-  return out;
-}
-
 AttackResult run(const AttackInput& input, const AttackSettings& settings) {
-  const std::vector<WeightFormat> formats = chosen(settings.text("formats"));
   AttackResult result{.axis = "bits taken from each weight"};
   result.points.push_back(measure_untouched(input));
-  for (const WeightFormat& format : formats) {
-    report_progress(input, concat("format ", format.name));
+  for (const std::string& name : settings.texts("formats")) {
+    report_progress(input, concat("format ", name));
+    const auto it = std::ranges::find(kFormats, name, &WeightFormat::name);
+    PASSNORM_CHECK(it != kFormats.end(), "no format ", name);
+    const WeightFormat& format = *it;
     auto suspect = stolen_copy(input);
     for (const Parameter& p : suspect->parameters().parameters()) {
       if (p.spec.shape.rank() < 2) continue;  // scales, shifts and biases are few

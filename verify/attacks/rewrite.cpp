@@ -5,6 +5,7 @@
 
 #include "models/logits.hpp"
 #include "train/step.hpp"
+#include "verify/attacks/training.hpp"
 
 namespace passnorm::verify {
 namespace {
@@ -16,6 +17,12 @@ std::vector<float> logits(const AttackInput& input, Model& model) {
   return train::forward_only(model, nullptr, batch.x, batch.labels, Lanes::only(Branch::kPublic),
                              Mode::kEvaluate)
       .logits.value.to_host(model.stream());
+}
+
+double change_of_logits(const AttackInput& input, Model& before, Model& after) {
+  const models::LogitChange change =
+      models::logit_change(logits(input, before), logits(input, after));
+  return change.largest / std::max(change.spread, 1e-30);
 }
 
 }  // namespace
@@ -33,10 +40,29 @@ std::vector<std::vector<float>> raw_scales(const Model& model, const Passport& p
   return scales;
 }
 
-double change_of_logits(const AttackInput& input, Model& before, Model& after) {
-  const models::LogitChange change =
-      models::logit_change(logits(input, before), logits(input, after));
-  return change.largest / std::max(change.spread, 1e-30);
+Passport forged_passport(const AttackInput& input, const std::string& signature) {
+  return Passport::random(input.model.sites(), forger_secret(input.seed),
+                          Signature::from_text(signature));
+}
+
+AttackResult rewrite_shares(const AttackInput& input, std::string axis,
+                            const std::vector<double>& shares, const Passport* forged,
+                            const std::function<void(Model& suspect, double share)>& rewrite) {
+  const auto before = stolen_copy(input);
+  AttackResult result{.axis = std::move(axis)};
+  result.points.push_back(measure_untouched(input));
+  for (const double share : shares) {
+    if (share == 0) continue;
+    auto suspect = stolen_copy(input);
+    rewrite(*suspect, share);
+    AttackPoint point = measure_suspect(input, *suspect, share);
+    if (forged) point.forger = measure_forger(input, *before_judge(input, *suspect), *forged);
+    if (input.test)
+      point.metrics.emplace_back("change of logits", change_of_logits(input, *before, *suspect));
+    result.points.push_back(std::move(point));
+    result.stolen = std::move(suspect);
+  }
+  return result;
 }
 
 }  // namespace passnorm::verify

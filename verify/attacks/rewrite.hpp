@@ -1,6 +1,7 @@
 // What attacks share that rewrite a network without changing what it computes.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -24,8 +25,16 @@ void change(Model& model, const std::string& name, Change&& f) {
 /// Raw scales [C] that the passport reads at each of its sites.
 std::vector<std::vector<float>> raw_scales(const Model& model, const Passport& passport);
 
-/// Largest change of a logit of the first test images (64 at most), over the spread of all of them
-/// before.
-double change_of_logits(const AttackInput& input, Model& before, Model& after);
+/// A passport of the forger's own for the owner's sites, a function of the attack's seed; its bits
+/// stand for `signature`.
+Passport forged_passport(const AttackInput& input, const std::string& signature);
+
+/// The untouched network, then a point for every share but 0: rewrite(suspect, share) on a copy of
+/// what the thief starts from. A point has the claim of `forged`, where it is not null, and, where
+/// there are test images, "change of logits": the largest of the first 64 images, over the spread
+/// of all their logits before.
+AttackResult rewrite_shares(const AttackInput& input, std::string axis,
+                            const std::vector<double>& shares, const Passport* forged,
+                            const std::function<void(Model& suspect, double share)>& rewrite);
 
 }  // namespace passnorm::verify

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "engine/io/text.hpp"
+#include "train/schedule.hpp"
 #include "verify/attacks/attack.hpp"
 
 namespace passnorm::verify {
@@ -19,9 +20,15 @@ std::optional<T> parse(std::string_view text) {
   return value;
 }
 
-template <class... Parts>
-[[noreturn]] void refuse(std::string_view name, const std::string& text, const Parts&... expected) {
-  fail(Fault::kUsage, "setting ", name, ": ", expected..., " was expected, not ", quote(text));
+/// The pieces of `text` between what separates them; one where nothing does.
+std::vector<std::string_view> split(std::string_view text, std::string_view separator) {
+  std::vector<std::string_view> out;
+  for (size_t at = 0; at <= text.size();) {
+    const size_t end = std::min(text.find(separator, at), text.size());
+    out.push_back(text.substr(at, end - at));
+    at = end + separator.size();
+  }
+  return out;
 }
 
 /// Both ends included; the step divides the range, so that no end is lost to rounding.
@@ -43,14 +50,80 @@ std::optional<std::vector<double>> range(std::string_view text) {
 
 std::optional<std::vector<double>> list(std::string_view text) {
   std::vector<double> out;
-  for (size_t at = 0; at <= text.size();) {
-    const size_t end = std::min(text.find(',', at), text.size());
-    const auto value = parse<double>(text.substr(at, end - at));
+  for (const std::string_view piece : split(text, ",")) {
+    const auto value = parse<double>(piece);
     if (!value) return {};
     out.push_back(*value);
-    at = end + 1;
   }
   return out;
+}
+
+std::optional<std::vector<double>> list_or_range(std::string_view text) {
+  return text.find("..") == std::string_view::npos ? list(text) : range(text);
+}
+
+bool is_schedule(std::string_view text) {
+  try {
+    train::Schedule::parse(text);
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+using Kind = SettingValues::Kind;
+
+bool is_one(const SettingValues& values, std::string_view text) {
+  const auto in_range = [&](double v) { return v >= values.least && v <= values.most; };
+  const auto is_choice = [&](std::string_view piece) {
+    return std::ranges::count(split(values.choices, " | "), piece) > 0;
+  };
+  switch (values.kind) {
+    case Kind::kText:
+      return true;
+    case Kind::kInteger: {
+      const auto value = parse<int64_t>(text);
+      return value && in_range(static_cast<double>(*value));
+    }
+    case Kind::kNumber: {
+      const auto value = parse<double>(text);
+      return value && in_range(*value);
+    }
+    case Kind::kNumbers: {
+      const auto all = list_or_range(text);
+      return all && std::ranges::all_of(*all, in_range);
+    }
+    case Kind::kOneOf:
+      return is_choice(text);
+    case Kind::kSomeOf:
+      return std::ranges::all_of(split(text, ","), is_choice);
+    case Kind::kSchedule:
+      return is_schedule(text);
+  }
+  return false;
+}
+
+std::string expected(const SettingValues& values) {
+  switch (values.kind) {
+    case Kind::kText:
+      return "text";
+    case Kind::kInteger:
+      return concat("an integer from ", static_cast<int64_t>(values.least), " to ",
+                    static_cast<int64_t>(values.most));
+    case Kind::kNumber:
+      return concat("a number from ", values.least, " to ", values.most);
+    case Kind::kNumbers:
+      return concat("numbers from ", values.least, " to ", values.most,
+                    ", as in 0,0.5,1 or 0..1:0.1 (from, to, a step that divides it)");
+    case Kind::kOneOf:
+      return std::string(values.choices);
+    case Kind::kSomeOf:
+      return concat("some of ", values.choices, ", with commas between them,");
+    case Kind::kSchedule:
+      return "constant, multistep:E,E.., step:N:F, step:N:F:S, cosine or onecycle, also behind "
+             "warmup:N+,";
+  }
+  return {};
 }
 
 }  // namespace
@@ -75,6 +148,10 @@ AttackSettings::AttackSettings(std::span<const AttackSetting> known,
          near.empty() ? "" : concat("; did you mean ", near, "?"),
          all.empty() ? "; this attack has none" : concat("; known: ", all));
   }
+  for (const AttackSetting& s : known)
+    if (const std::string& value = text(s.name); !is_one(s.values, value))
+      fail(Fault::kUsage, "setting ", s.name, ": ", expected(s.values), " was expected, not ",
+           quote(value));
 }
 
 const std::string& AttackSettings::text(std::string_view name) const {
@@ -83,41 +160,29 @@ const std::string& AttackSettings::text(std::string_view name) const {
   return it->second;
 }
 
-int64_t AttackSettings::integer(std::string_view name, int64_t least, int64_t most) const {
+int64_t AttackSettings::integer(std::string_view name) const {
   const auto value = parse<int64_t>(text(name));
-  if (!value || *value < least || *value > most)
-    refuse(name, text(name), "an integer from ", least, " to ", most);
+  PASSNORM_CHECK(value, "setting ", name, " is no integer");
   return *value;
 }
 
-double AttackSettings::number(std::string_view name, double least, double most) const {
+double AttackSettings::number(std::string_view name) const {
   const auto value = parse<double>(text(name));
-  if (!value || *value < least || *value > most)
-    refuse(name, text(name), "a number from ", least, " to ", most);
+  PASSNORM_CHECK(value, "setting ", name, " is no number");
   return *value;
 }
 
-std::vector<double> AttackSettings::numbers(std::string_view name, double least,
-                                            double most) const {
-  const std::string& given = text(name);
-  const auto values = given.find("..") == std::string::npos ? list(given) : range(given);
-  if (!values || std::ranges::any_of(*values, [&](double v) { return !(v >= least && v <= most); }))
-    refuse(name, given, "numbers from ", least, " to ", most,
-           ", as in 0,0.5,1 or 0..1:0.1 (from, to, a step that divides it)");
-  return *values;
+std::vector<double> AttackSettings::numbers(std::string_view name) const {
+  auto values = list_or_range(text(name));
+  PASSNORM_CHECK(values, "setting ", name, " is no list of numbers");
+  return std::move(*values);
 }
 
-bool AttackSettings::flag(std::string_view name) const {
-  return choice(name, {"yes", "no"}) == "yes";
+std::vector<std::string> AttackSettings::texts(std::string_view name) const {
+  const auto pieces = split(text(name), ",");
+  return {pieces.begin(), pieces.end()};
 }
 
-const std::string& AttackSettings::choice(std::string_view name,
-                                          std::initializer_list<std::string_view> choices) const {
-  const std::string& given = text(name);
-  if (std::ranges::find(choices, given) != choices.end()) return given;
-  std::string names;
-  for (const std::string_view c : choices) names += concat(names.empty() ? "" : " | ", c);
-  refuse(name, given, names);
-}
+bool AttackSettings::flag(std::string_view name) const { return text(name) == "yes"; }
 
 }  // namespace passnorm::verify

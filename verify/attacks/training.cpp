@@ -10,14 +10,15 @@
 
 namespace passnorm::verify {
 
-train::FitOptions fit_options(const AttackInput& input, const AttackSettings& settings, bool adam) {
-  constexpr double kMostRate = 10;
+train::FitOptions fit_options(const AttackInput& input, const AttackSettings& settings,
+                              bool weights) {
   train::FitOptions options{
-      .epochs = settings.integer("epochs", 1, 100'000), .batch = input.batch, .seed = input.seed};
-  options.optimizer.lr = static_cast<float>(settings.number("lr", 0, kMostRate));
-  options.optimizer.weight_decay = static_cast<float>(settings.number("weight-decay", 0, 1));
-  if (adam)
-    options.optimizer.kind = train::optimizer_kind(settings.choice("optimizer", {"sgd", "adam"}));
+      .epochs = settings.integer("epochs"), .batch = input.batch, .seed = input.seed};
+  options.optimizer.lr = static_cast<float>(settings.number("lr"));
+  options.optimizer.weight_decay = static_cast<float>(settings.number("weight-decay"));
+  if (!weights) return options;
+  options.optimizer.kind = train::optimizer_kind(settings.text("optimizer"));
+  options.schedule = train::Schedule::parse(settings.text("schedule"));
   return options;
 }
 

@@ -22,9 +22,16 @@ enum AttackStream : uint32_t {
   kPermuteStream = 0x0800'0000,  ///< two for each set of channels
 };
 
-/// Options of a run from the settings epochs, lr, weight-decay and, where `adam`, optimizer; batch
-/// and seed are the input's. Error(kUsage) for values out of range.
-train::FitOptions fit_options(const AttackInput& input, const AttackSettings& settings, bool adam);
+/// What the settings epochs, lr, weight-decay and optimizer take; and the setting schedule.
+inline constexpr SettingValues kEpochCounts = integer_in(1, 100'000), kRates = number_in(0, 10),
+                               kDecays = number_in(0, 1), kOptimizers = one_of("sgd | adam");
+inline constexpr AttackSetting kSchedule{
+    "schedule", "constant", any_schedule(),
+    "of the rate, as train has it; PAN's point clouds have step:20:0.7:1"};
+/// Options of a run from these, of optimizer and schedule where `weights` are trained; batch and
+/// seed are the input's.
+train::FitOptions fit_options(const AttackInput& input, const AttackSettings& settings,
+                              bool weights);
 /// Error(kUsage) unless there are training data that fit the network, a batch of them at least.
 const train::Dataset& training_data(const AttackInput& input);
 
