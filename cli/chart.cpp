@@ -154,7 +154,8 @@ struct Label {
   const Series* series;
 };
 
-/// Labels at the right of the plot, moved apart.
+/// Labels at the right of the plot, moved apart. Where they are too many for its height only solid
+/// lines have theirs.
 std::string draw_labels(const std::vector<Series>& series, const Plot& plot) {
   std::vector<Label> labels;
   for (const Series& s : series)
@@ -162,13 +163,18 @@ std::string draw_labels(const std::vector<Series>& series, const Plot& plot) {
                                                [](const auto& p) { return p.y.has_value(); });
         last != s.points.rend() && !s.label.empty())
       labels.push_back({plot.y(last->y->value), &s});
+  const double height = Plot::bottom() + 2 - kTop;
+  const auto gaps = [&] { return static_cast<double>(labels.size()) - 1; };
+  if (gaps() * kLabelGap > height)
+    std::erase_if(labels, [](const Label& l) { return l.series->line != Series::Line::kSolid; });
+  const double gap = std::min(kLabelGap, height / std::max(1.0, gaps()));
   std::ranges::stable_sort(labels, {}, &Label::y);
   for (size_t i = 1; i < labels.size(); ++i)
-    labels[i].y = std::max(labels[i].y, labels[i - 1].y + kLabelGap);
+    labels[i].y = std::max(labels[i].y, labels[i - 1].y + gap);
   double limit = Plot::bottom() + 2;
   for (size_t i = labels.size(); i-- > 0;) {
     labels[i].y = std::min(labels[i].y, limit);
-    limit = labels[i].y - kLabelGap;
+    limit = labels[i].y - gap;
   }
   std::string out;
   for (const Label& l : labels)
@@ -314,9 +320,10 @@ std::string draw(const Chart& chart, const std::string& id) {
 
 std::string draw(const Histogram& h, const std::string& id) {
   const int64_t most = h.counts.empty() ? 0 : *std::ranges::max_element(h.counts);
-  const Axis x = percent_axis(h.x_label),
-             // With room for the labels of marks above the bars.
-      y = linear_axis("passports", 0, 1.2 * std::max(1.0, static_cast<double>(most)));
+  const Axis x = percent_axis(h.x_label);
+  // With room for the labels of marks above the bars.
+  Axis y = linear_axis("", 0, 1.2 * std::max(1.0, static_cast<double>(most)));
+  std::erase_if(y.ticks, [](const auto& t) { return t.at != std::floor(t.at); });  // of counts
   const Plot plot(x, y);
   std::string out = open_svg(id, h.title, h.description) + draw_axes(x, y, plot);
   const auto parts = static_cast<double>(h.counts.size());
@@ -326,9 +333,10 @@ std::string draw(const Histogram& h, const std::string& id) {
     if (h.counts[i] > 0)
       out += fmt::format(
           "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" class=\"bar k{}\">"
-          "<title>{} passports from {:.4g}% to {:.4g}%</title></rect>\n",
+          "<title>{} passport{} from {:.4g}% to {:.4g}%</title></rect>\n",
           at(plot.x(from) + 0.6), at(top), at(plot.x(to) - plot.x(from) - 1.2),
-          at(Plot::bottom() - top), h.colour % 7, h.counts[i], 100 * from, 100 * to);
+          at(Plot::bottom() - top), h.colour % 7, h.counts[i], h.counts[i] == 1 ? "" : "s",
+          100 * from, 100 * to);
   }
   for (const Histogram::Mark& m : h.marks)
     out += line(plot.x(m.x), kTop, plot.x(m.x), Plot::bottom(), "axis");

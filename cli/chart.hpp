@@ -61,7 +61,7 @@ struct Chart {
 /// id: of its elements, unique in the page.
 std::string draw(const Chart& chart, const std::string& id);
 
-/// Counts in equal parts of [0, 1].
+/// Numbers of passports in equal parts of [0, 1].
 struct Histogram {
   std::string title, description, x_label;
   std::vector<int64_t> counts;

@@ -85,14 +85,6 @@ std::vector<Series::Point> points(const AttackRecord& attack, const std::vector<
   return out;
 }
 
-bool has_value(const Series& s) {
-  return std::ranges::any_of(s.points, [](const auto& p) { return p.y.has_value(); });
-}
-
-void add(Chart& chart, Series series) {
-  if (has_value(series)) chart.series.push_back(std::move(series));
-}
-
 std::optional<Measured> forged(const PointRecord& p, Measured (ClaimRecord::*value)() const) {
   return p.forger ? std::optional(((*p.forger).*value)()) : std::nullopt;
 }
@@ -115,12 +107,6 @@ std::string described(const Chart& chart) {
 std::string capitalised(std::string text) {
   if (!text.empty() && text[0] >= 'a' && text[0] <= 'z') text[0] -= 'a' - 'A';
   return text;
-}
-
-bool any_point(const AttackGroup& group, bool (*holds)(const PointRecord&)) {
-  return std::ranges::any_of(group.items, [&](const auto& item) {
-    return std::ranges::any_of(item.second->points, holds);
-  });
 }
 
 double least_log2(const ReportData& data) {
@@ -218,7 +204,7 @@ std::string PageWriter::section(const AttackGroup& group) {
                   html(group.title) +
                       ": accuracy, owner's bits (thin lines: single sites) and "
                       "their log2 p against " +
-                      html(axis_text(first)) + "." + legend(forgers),
+                      html(axis_text(first)) + "." + legend(panels, forgers),
                   drawn % 2 == 1);
   }
   out += points_table(group);
@@ -237,7 +223,7 @@ std::string PageWriter::counts(const AttackGroup& group) {
     const PointRecord& last = attack->points.back();
     for (const auto& [prefix, title] : {std::pair("own bits, ", "bits drawn with the key"),
                                         std::pair("owner's bits, ", "the owner's bits")}) {
-      Histogram h{.title = data_.pools[pool].label + ": " + title,
+      Histogram h{.title = data_.pools[pool].label + ": passports by " + title,
                   .x_label = "bits that match",
                   .colour = pool};
       for (const auto& [name, value] : last.metrics)
@@ -247,8 +233,8 @@ std::string PageWriter::counts(const AttackGroup& group) {
       const auto best = last.metric(std::string(prefix) + "best");
       const double bits = static_cast<double>(data_.pools[pool].bits());
       if (best && bits > 0)
-        h.marks.push_back(
-            {std::clamp(best->value / bits, 0.0, 1.0), fmt::format("best {:g}", best->value)});
+        h.marks.push_back({std::clamp(best->value / bits, 0.0, 1.0),
+                           fmt::format("best {:g} of {:g}", best->value, bits)});
       h.marks.push_back({last.owner.share().value, "owner " + bits_text(last.owner)});
       h.description =
           fmt::format("{:g} random passports by the share of {} that they match.", last.x, title);

@@ -1,6 +1,7 @@
 #include "cli/report_data.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <cstdlib>
 #include <filesystem>
 #include <set>
@@ -160,7 +161,26 @@ void name_missing(ReportData& data) {
   }
 }
 
+std::optional<Measured> value_of(const std::vector<std::pair<std::string, Measured>>& values,
+                                 std::string_view name) {
+  const auto it = std::ranges::find(values, name, [](const auto& v) { return v.first; });
+  return it == values.end() ? std::nullopt : std::optional(it->second);
+}
+
 }  // namespace
+
+std::string_view setting_of(const SettingTexts& settings, std::string_view name) {
+  const auto it = std::ranges::find(settings, name, [](const auto& s) { return s.first; });
+  return it == settings.end() ? std::string_view() : std::string_view(it->second);
+}
+
+std::optional<int64_t> whole_number(const SettingTexts& settings, std::string_view name) {
+  const std::string_view text = setting_of(settings, name);
+  int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (text.empty() || error != std::errc() || end != text.data() + text.size()) return {};
+  return value;
+}
 
 std::string text_of_path(const std::string& path) {
   try {
@@ -173,14 +193,16 @@ std::string text_of_path(const std::string& path) {
 
 Measured ClaimRecord::share() const {
   if (total == 0) return 0;
-  return {static_cast<double>(matched) / static_cast<double>(total),
-          clopper_pearson_interval(matched, total)};
+  const double share = static_cast<double>(matched) / static_cast<double>(total);
+  return fixed_count ? share : Measured(share, clopper_pearson_interval(matched, total));
 }
 
 std::optional<Measured> PointRecord::metric(std::string_view name) const {
-  for (const auto& [key, value] : metrics)
-    if (key == name) return value;
-  return {};
+  return value_of(metrics, name);
+}
+
+std::optional<Measured> EpochRecord::site(std::string_view name) const {
+  return value_of(sites, name);
 }
 
 std::optional<Measured> PointRecord::task() const {

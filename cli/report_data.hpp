@@ -15,6 +15,13 @@
 
 namespace passnorm::cli {
 
+/// Names and values, in the order of the document.
+using SettingTexts = std::vector<std::pair<std::string, std::string>>;
+/// The value of a setting; empty without it.
+std::string_view setting_of(const SettingTexts& settings, std::string_view name);
+/// The same as a number; none where it is no whole one.
+std::optional<int64_t> whole_number(const SettingTexts& settings, std::string_view name);
+
 /// Shares in [0, 1]; none where the network has no such branch or nothing was measured.
 struct BranchAccuracy {
   std::optional<Measured> released;  ///< the public branch
@@ -40,6 +47,7 @@ struct ClaimRecord {
   std::string verdict;  ///< as name_of(verify::Verdict) has it; "supported 2, inconclusive 1"
   bool bits_bound = false;
   int64_t matched = 0, total = 0;
+  bool fixed_count = false;            ///< so many match because the attack turned so many
   double log2_p = 0;                   ///< of the claim alone
   double log2_tests = 0;               ///< that it is corrected for
   std::optional<Interval> log2_range;  ///< of several claims: the least and the most, corrected
@@ -47,7 +55,7 @@ struct ClaimRecord {
   BranchAccuracy accuracy;
   std::optional<NullAccuracy> null;
 
-  /// Share of the bits, with the interval of Clopper and Pearson.
+  /// Share of the bits, with the interval of Clopper and Pearson unless the count is fixed.
   Measured share() const;
   /// Of a probability: at most 0; with log2_range.
   Measured corrected() const { return {std::min(0.0, log2_p + log2_tests), log2_range}; }
@@ -66,14 +74,23 @@ struct PointRecord {
   std::optional<Measured> task() const;
 };
 
-/// One attack-*.json, format passnorm.attack/1, which `passnorm attack` writes.
+struct AttackLink {
+  std::string name;
+  SettingTexts settings;
+  bool operator==(const AttackLink&) const = default;
+};
+
+/// One attack-*.json, format passnorm.attack/1, which `passnorm attack` writes. What older
+/// documents do not say is empty.
 struct AttackRecord {
   std::string file;
-  std::string name, description, source, axis, data;
-  std::vector<std::string> chain;  ///< the attacks before it
-  std::vector<std::pair<std::string, std::string>> settings;
+  std::string name, description, source, axis;
+  std::string data, other_data, triggers;  ///< as they were given to the attack
+  std::vector<AttackLink> chain;           ///< the attacks before it
+  SettingTexts settings;
   std::vector<int64_t> seeds;  ///< of one document one
   int64_t limit_train = 0, limit_test = 0;
+  std::optional<int64_t> batch;
   std::optional<int64_t> test_images, trigger_images;  ///< where the document says how many
   std::string architecture, scheme, norm, sha256;
   int64_t classes = 0;
@@ -81,13 +98,20 @@ struct AttackRecord {
   std::vector<PointRecord> points;
   Json document;  ///< as it was read
 
-  std::string title;  ///< "fine-tune, then prune"; with what tells it from the pool's others
+  /// "prune", in a chain "fine-tune, then prune (rates = 0.5)"; with what tells it from the pool's
+  /// others.
+  std::string title;
 };
 
 struct EpochRecord {
   int64_t epoch = 0;  ///< from 1
-  std::optional<Measured> loss_public, loss_passport, sign_loss, bits;
-  BranchAccuracy train, test, triggers;
+  std::optional<Measured> loss_public, loss_passport, sign_loss;
+  std::optional<Measured> bits;                         ///< share of all that match
+  std::vector<std::pair<std::string, Measured>> sites;  ///< of each site's
+  BranchAccuracy train;  ///< of its batches, as they were augmented, while weights changed
+  BranchAccuracy test, triggers;
+
+  std::optional<Measured> site(std::string_view name) const;
 };
 
 /// A network: what its run's folder and attacks on it say. Also several that differ in their seeds
@@ -100,7 +124,7 @@ struct RunRecord {
   int64_t classes = 0;
   std::string sha256;  ///< of model.safetensors; empty without
   std::vector<std::pair<std::string, int64_t>> sites;
-  std::vector<std::pair<std::string, std::string>> settings;  ///< of training, from config.toml
+  SettingTexts settings;  ///< of training, from config.toml
   std::vector<EpochRecord> epochs;
   std::vector<Json> metrics;         ///< the lines of metrics.jsonl, without their times
   std::optional<ClaimRecord> claim;  ///< verify.json: what `passnorm verify --json` printed

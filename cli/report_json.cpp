@@ -108,11 +108,14 @@ Json figure_json(const PublishedFigure& f, const ReportData& data) {
   for (const OurFigure& o : ours(f, data))
     our.push_back({{"network", data.pools[o.pool].label},
                    {"value", o.value},
-                   {"same_setting", o.same_setting}});
+                   {"bits", o.bits ? Json(*o.bits) : Json(nullptr)},
+                   {"same_setting", o.differences.empty()},
+                   {"differences", o.differences}});
   return {{"id", f.id},
           {"what", f.what},
           {"network", text_or_null(f.network)},
           {"data", text_or_null(f.data)},
+          {"layers", f.layers > 0 ? Json(f.layers) : Json(nullptr)},
           {"value", text_or_null(f.value)},
           {"mark", name_of(f.mark)},
           {"source", f.source},

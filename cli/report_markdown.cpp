@@ -48,6 +48,12 @@ std::string bits(const ClaimRecord& c) {
   return out;
 }
 
+/// Of what the thief has: of a network without a public branch with the scale and shift that he
+/// trained.
+std::optional<Measured> public_accuracy(const PointRecord& p) {
+  return p.owner.accuracy.released ? p.owner.accuracy.released : p.metric("stolen accuracy");
+}
+
 std::string row(const std::string& what, const std::optional<Measured>& released,
                 const ClaimRecord& c) {
   return line({plain(what), share(released), share(c.accuracy.passport), bits(c),
@@ -77,24 +83,31 @@ std::vector<const PointRecord*> that_matter(const AttackRecord& attack) {
   return points;
 }
 
-/// "10000 random passports: mean": how all of them do, where they were counted.
+/// A row of how all random passports do, where they were counted.
 std::string strangers(const AttackRecord& attack, const PointRecord& p) {
-  const auto mean = p.metric("own bits, mean");
-  if (!mean) return {};
-  const auto accuracy = [&](const char* name) {
-    const auto m = p.metric(name);
-    return m ? fmt::format("{:.1f}", 100 * m->value) : std::string("-");
+  if (!p.metric("own bits, mean")) return {};
+  struct Part {
+    std::string label;
+    const char* metric;
+    int digits;
   };
-  const auto count = [&](const char* name) {
-    const auto m = p.metric(name);
-    return m ? fmt::format("{:.0f}", m->value) : std::string("-");
+  const auto cell = [&](double unit, const std::vector<Part>& parts) -> std::string {
+    std::vector<std::string> known;
+    for (const Part& part : parts)
+      if (const auto m = p.metric(part.metric))
+        known.push_back(fmt::format("{} {:.{}f}", part.label, unit * m->value, part.digits));
+    return known.empty() ? "-" : joined(known, ", ");
   };
+  int64_t bits = 0;
+  for (const auto& [site, n] : attack.sites) bits += n;
   return line({plain(attack.title) + ", " + place_text(attack, p) + ": all", "-",
-               "mean " + accuracy("accuracy, mean of sample") + ", best " +
-                   accuracy("accuracy, best of sample"),
-               fmt::format("mean {:.1f}, 1% {}, 99% {}, best {}", mean->value,
-                           count("own bits, 1% quantile"), count("own bits, 99% quantile"),
-                           count("own bits, best")),
+               cell(100, {{"mean", "accuracy, mean of sample", 1},
+                          {metric_text(attack, "best of sample"), "accuracy, best of sample", 1}}),
+               cell(1, {{"mean", "own bits, mean", 1},
+                        {"1%", "own bits, 1% quantile", 0},
+                        {"99%", "own bits, 99% quantile", 0},
+                        {"best", "own bits, best", 0}}) +
+                   fmt::format(" of {}", bits),
                "-", "-"});
 }
 
@@ -103,9 +116,9 @@ std::string rows_of(const AttackRecord& attack) {
   for (const PointRecord* p : that_matter(attack)) {
     const std::string what = attack.title + ", " + place_text(attack, *p);
     const bool owner = !leaves_the_network(attack);
-    if (owner) out += row(what, p->task(), p->owner);
+    if (owner) out += row(what, public_accuracy(*p), p->owner);
     out += strangers(attack, *p);
-    if (p->forger) out += row(what + ": forger", p->task(), *p->forger);
+    if (p->forger) out += row(what + ": forger", public_accuracy(*p), *p->forger);
   }
   return out;
 }
@@ -114,8 +127,18 @@ std::string seeds_of(const RunRecord& pool) {
   for (const auto& [name, value] : pool.settings)
     if (name == "seed" && !value.empty() &&
         value.find_first_not_of("0123456789, ") == std::string::npos)
-      return ", seeds " + value;
+      return (value.find(',') == std::string::npos ? ", seed " : ", seeds ") + value;
   return {};
+}
+
+/// "2000", of attacks that differ "2000 or all".
+std::string limits(const RunRecord& pool, int64_t AttackRecord::*limit) {
+  std::vector<std::string> texts;
+  for (const AttackRecord& attack : pool.attacks) {
+    const std::string text = attack.*limit == 0 ? "all" : fmt::format("{}", attack.*limit);
+    if (std::ranges::find(texts, text) == texts.end()) texts.push_back(text);
+  }
+  return joined(texts, " or ");
 }
 
 std::string table_of(const RunRecord& pool) {
@@ -123,12 +146,10 @@ std::string table_of(const RunRecord& pool) {
   if (!pool.data.empty()) out += ", " + plain(pool.data.substr(0, pool.data.find(':')));
   out += fmt::format("; {} network{}{}", pool.members.size(), pool.members.size() == 1 ? "" : "s",
                      seeds_of(pool));
-  if (!pool.attacks.empty()) {
-    const auto limit = [](int64_t n) { return n == 0 ? "all" : fmt::format("{}", n); };
-    const AttackRecord& any = pool.attacks[0];
+  if (!pool.attacks.empty())
     out += fmt::format("; the attacks had {} training images, accuracy is of {} test images",
-                       limit(any.limit_train), limit(any.limit_test));
-  }
+                       limits(pool, &AttackRecord::limit_train),
+                       limits(pool, &AttackRecord::limit_test));
   out += "\n\n" +
          line({"attack", "public, %", "passport, %", "bits [% that match]", "log2 p", "verdict"}) +
          "|---|---|---|---|---|---|\n";
@@ -136,7 +157,7 @@ std::string table_of(const RunRecord& pool) {
   const auto first = std::ranges::find_if(
       pool.attacks, [](const AttackRecord& a) { return a.points[0].task().has_value(); });
   if (first != pool.attacks.end()) {
-    out += row("before", first->points[0].task(), first->points[0].owner);
+    out += row("before", public_accuracy(first->points[0]), first->points[0].owner);
   } else if (pool.claim) {
     out += row("before", pool.claim->accuracy.released, *pool.claim);
   }
@@ -147,14 +168,16 @@ std::string table_of(const RunRecord& pool) {
 }  // namespace
 
 std::string report_markdown(const ReportData& data) {
-  std::string out;
+  std::string out(kTablesStart);
   for (const RunRecord& pool : data.pools) out += table_of(pool) + "\n";
-  return out + "In brackets 95% intervals. " + std::string(kIntervals) +
+  return out + "In brackets 95% intervals, of log2 p the least and the most. " +
+         std::string(kIntervals) +
          fmt::format(
              " log2 p is corrected for claims tried and choices of sites; {:.0f} and below is "
              "beyond chance. An attack is shown up to the first strength at which the task has "
-             "lost "
-             "more than {:.0f} points, and at the end of training.\n",
+             "lost more than {:.0f} points, and at the end of training. Public: what the thief "
+             "has; of deepipr-v1, which has no public branch, with the scale and shift that he "
+             "trained.\n",
              verify::kLog2Threshold, 100 * kTaskStands);
 }
 

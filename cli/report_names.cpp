@@ -10,24 +10,54 @@
 namespace passnorm::cli {
 namespace {
 
-/// Of the same attack several times: the settings that differ.
-std::string variant(const AttackRecord& attack, const std::vector<const AttackRecord*>& others) {
-  const auto told = [](const AttackRecord& a) {
-    auto settings = a.settings;
-    settings.emplace_back("training images", concat(a.limit_train));
-    settings.emplace_back("test images", concat(a.limit_test));
-    settings.emplace_back("data", a.data);
-    return settings;
-  };
+/// " (mode = rtal, epochs = 9)"; nothing of nothing.
+std::string in_brackets(const SettingTexts& settings) {
   std::string text;
-  for (const auto& setting : told(attack))
-    for (const AttackRecord* other : others) {
-      const auto theirs = told(*other);
-      if (std::ranges::find(theirs, setting) != theirs.end()) continue;
-      text += (text.empty() ? " (" : ", ") + setting.first + " = " + setting.second;
-      break;
-    }
+  for (const auto& [name, value] : settings)
+    text += (text.empty() ? " (" : ", ") + name + " = " + value;
   return text.empty() ? text : text + ")";
+}
+
+/// Those that do not have their defaults.
+SettingTexts chosen(const std::string& name, SettingTexts settings) {
+  const auto known = verify::attacks();
+  const auto attack = std::ranges::find(known, name, &verify::Attack::name);
+  if (attack == known.end()) return settings;
+  std::erase_if(settings, [&](const auto& s) {
+    return std::ranges::any_of(attack->settings, [&](const verify::AttackSetting& d) {
+      return d.name == s.first && d.value == s.second;
+    });
+  });
+  return settings;
+}
+
+/// All that may tell an attack from another.
+SettingTexts told(const AttackRecord& a) {
+  SettingTexts settings = a.settings;
+  settings.emplace_back("training images", concat(a.limit_train));
+  settings.emplace_back("test images", concat(a.limit_test));
+  settings.emplace_back("data", a.data);
+  if (!a.other_data.empty()) settings.emplace_back("other data", a.other_data);
+  settings.emplace_back("triggers", a.trigger_images ? "yes" : "no");
+  if (a.batch) settings.emplace_back("batch", concat(*a.batch));
+  return settings;
+}
+
+/// Of the same attack several times: the settings that differ. Of a chain's last attack those that
+/// were chosen, too, as of the links before it.
+SettingTexts variant(const AttackRecord& attack, const std::vector<const AttackRecord*>& others) {
+  SettingTexts out;
+  if (!attack.chain.empty()) out = chosen(attack.name, attack.settings);
+  for (const auto& setting : told(attack)) {
+    const bool differs = std::ranges::any_of(others, [&](const AttackRecord* other) {
+      const SettingTexts theirs = told(*other);
+      return std::ranges::any_of(theirs, [&](const auto& s) {
+        return s.first == setting.first && s.second != setting.second;
+      });
+    });
+    if (differs && std::ranges::find(out, setting) == out.end()) out.push_back(setting);
+  }
+  return out;
 }
 
 }  // namespace
@@ -48,8 +78,9 @@ void name_attacks(std::vector<AttackRecord>& attacks) {
       if (&other != &attack && other.name == attack.name && other.chain == attack.chain)
         others.push_back(&other);
     attack.title.clear();
-    for (const std::string& before : attack.chain) attack.title += before + ", then ";
-    attack.title += attack.name + variant(attack, others);
+    for (const AttackLink& before : attack.chain)
+      attack.title += before.name + in_brackets(chosen(before.name, before.settings)) + ", then ";
+    attack.title += attack.name + in_brackets(variant(attack, others));
   }
 }
 

@@ -20,8 +20,9 @@ constexpr std::string_view kReading = R"(<h2>How to read this</h2>
 <li><b>Verdict.</b> <i>Supported</i>: the signs at the passport sites match the owner's bits beyond chance, and the bits
 are bound, that is, they follow by a keyed hash from the passport's key and the text of the signature. <i>Inconclusive</i>:
 they match, but whoever made the passport could choose them; anyone can draw a key and write down the signs it gives.
-<i>Not supported</i>: anything else. A verdict says that a network was derived from one that carries the passport. It has no
-date: of two supported claims only a commitment published earlier tells which was first.</li>
+<i>Not supported</i>: anything else. A verdict says that a network was derived from one that carries the passport, or was
+rewritten for it. It has no date. Of two supported claims that one was first whose hash was published earlier together with
+that of its network's file; the date of a secret alone can be older than a theft, and says nothing of this network.</li>
 <li><b>log2 p</b> is the base-2 logarithm of the probability that as many independent fair bits match by chance. It is shown
 corrected for the claims tried and for the choice of sites; a claim is beyond chance at {limit} and below. It is exact for
 bits that are drawn together with their key, and says nothing about bits that were fitted.</li>
@@ -48,12 +49,6 @@ std::string replaced(std::string text, std::string_view what, const std::string&
   return text;
 }
 
-std::string joined(const std::vector<std::string>& parts, std::string_view between) {
-  std::string out;
-  for (const std::string& part : parts) out += (out.empty() ? "" : std::string(between)) + part;
-  return out;
-}
-
 /// A value of each epoch.
 template <class F>
 Series curve(const RunRecord& run, size_t colour, std::string label, Line line, F value) {
@@ -63,36 +58,16 @@ Series curve(const RunRecord& run, size_t colour, std::string label, Line line, 
   return s;
 }
 
-void add(Chart& chart, Series s) {
-  if (std::ranges::any_of(s.points, [](const auto& p) { return p.y.has_value(); }))
-    chart.series.push_back(std::move(s));
-}
-
-/// As papers write it, on one line; - for none.
-std::string display_name(std::string_view name) {
-  constexpr std::pair<std::string_view, std::string_view> kNames[] = {{"alexnet", "AlexNet"},
-                                                                      {"resnet18",
-                                                                       "ResNet\xe2\x80\x91"
-                                                                       "18"},
-                                                                      {"cifar10",
-                                                                       "CIFAR\xe2\x80\x91"
-                                                                       "10"},
-                                                                      {"cifar100",
-                                                                       "CIFAR\xe2\x80\x91"
-                                                                       "100"},
-                                                                      {"", "-"}};
-  for (const auto& [known, shown] : kNames)
-    if (name == known) return std::string(shown);
-  return std::string(name);
+/// Of the sites that any epoch names.
+std::vector<std::string> site_names(const RunRecord& run) {
+  std::vector<std::string> names;
+  for (const EpochRecord& e : run.epochs)
+    for (const auto& [name, bits] : e.sites)
+      if (std::ranges::find(names, name) == names.end()) names.push_back(name);
+  return names;
 }
 
 std::string limit_text(int64_t limit) { return limit == 0 ? "all" : fmt::format("{}", limit); }
-
-/// Of a difference, points; of a share, per cent.
-std::string our_text(const PublishedFigure& figure, double value) {
-  return figure.ours == Ours::kStrangersDrop ? fmt::format("{:.1f} points", 100 * value)
-                                             : fmt::format("{:.1f}%", 100 * value);
-}
 
 }  // namespace
 
@@ -182,16 +157,13 @@ std::string PageWriter::training() {
   Chart loss{.title = "Cross-entropy in training",
              .x = epochs,
              .y = linear_axis("", 0, most_loss > 0 ? most_loss : 1)};
-  Chart accuracy{.title = "Accuracy on the test set", .x = epochs, .y = percent_axis("")};
-  Chart bits{.title = "Bits that match",
+  Chart accuracy{
+      .title = "Accuracy on the test set (thin: in training)", .x = epochs, .y = percent_axis("")};
+  Chart bits{.title = "Bits that match (thin: single sites)",
              .x = epochs,
              .y = percent_axis(""),
              .references = {{0.5, "chance"}}};
   Chart triggers{.title = "Accuracy on the triggers", .x = epochs, .y = percent_axis("")};
-  Table t{.caption = "Training, by epochs. Bits: at the last step of the epoch.",
-          .head = {"epoch", "network", "loss, public", "passport", "sign loss", "accuracy, public",
-                   "passport", "bits"},
-          .left = 2};
   for (size_t i = 0; i < data_.pools.size(); ++i) {
     const RunRecord& run = data_.pools[i];
     const auto line = [&](Chart& chart, const std::string& what, Line style, auto value) {
@@ -206,80 +178,68 @@ std::string PageWriter::training() {
     line(triggers, "passport", Line::kDashed,
          [](const EpochRecord& e) { return e.triggers.passport; });
     line(bits, "owner", Line::kSolid, [](const EpochRecord& e) { return e.bits; });
-    const auto number = [](const std::optional<Measured>& v) {
-      return v ? fmt::format("{:.4g}", v->value) : std::string("-");
+    const auto thin = [&](Chart& chart, Line style, auto value) {
+      Series s = curve(run, i, "", style, value);
+      s.thin = true;
+      add(chart, std::move(s));
     };
-    for (const size_t row : shown_rows(run.epochs.size(), 12)) {
-      const EpochRecord& e = run.epochs[row];
-      t.rows.push_back({fmt::format("{}", e.epoch), run.label, number(e.loss_public),
-                        number(e.loss_passport), number(e.sign_loss), percent_text(e.test.released),
-                        percent_text(e.test.passport), percent_text(e.bits)});
-    }
+    thin(accuracy, Line::kSolid, [](const EpochRecord& e) { return e.train.released; });
+    thin(accuracy, Line::kDashed, [](const EpochRecord& e) { return e.train.passport; });
+    for (const std::string& site : site_names(run))
+      thin(bits, Line::kSolid, [&](const EpochRecord& e) { return e.site(site); });
   }
   std::string panels;
   size_t drawn = 0;
   for (Chart* chart : {&loss, &accuracy, &bits, &triggers}) {
     if (chart->series.empty()) continue;
-    chart->description = chart->title + " against epochs; the table below has the numbers.";
+    chart->description = chart->title + " against epochs; the tables below have the numbers.";
     panels += svg(*chart);
     ++drawn;
   }
-  return "<h2>Training</h2>\n" +
-         figure(panels, "Both branches over the epochs of training." + legend(false),
-                drawn % 2 == 1) +
-         table(t);
+  std::string out = "<h2>Training</h2>\n";
+  if (drawn > 0)
+    out += figure(panels,
+                  "Both branches over the epochs of training. In training: on the epoch's batches, "
+                  "as they were augmented, while the weights changed." +
+                      legend(panels, false),
+                  drawn % 2 == 1);
+  return out + training_tables();
 }
 
-std::string PageWriter::published() {
-  std::string out =
-      "<h2>Published figures beside ours</h2>\n"
-      "<p>Ours were measured on the networks of this report. A star marks those whose architecture "
-      "or data set is not the published one: such a pair is no comparison of like with like.</p>\n";
+std::string PageWriter::training_tables() {
   Table t{.caption =
-              "Published figures, their marks (see below), and ours (* of another network or data "
-              "set).",
-          .head = {"what", "network", "data", "published", "mark", "ours", "source"},
-          .left = 7,
-          .classes = "long"};
-  for (const PublishedFigure& f : published_figures()) {
-    std::vector<std::string> values;
-    for (const OurFigure& our : ours(f, data_))
-      values.push_back(fmt::format("{} {}{}", data_.pools[our.pool].label, our_text(f, our.value),
-                                   our.same_setting ? "" : "*"));
-    t.rows.push_back({std::string(f.what), display_name(f.network), display_name(f.data),
-                      display_name(f.value), std::string(name_of(f.mark)),
-                      values.empty() ? "-" : joined(values, ", "), std::string(f.source)});
-  }
-  out += table(t);
-
-  Chart chart{.title = "Accuracy of the forger's passport branch",
-              .x = linear_axis("share of the signature's bits flipped (%)", 0, 100),
-              .y = percent_axis("")};
-  std::string sources;
-  constexpr Line kLines[] = {Line::kSolid, Line::kDashed, Line::kDotted};
-  for (const PublishedCurve& c : published_curves()) {
-    Series s{.label = std::string(c.label),
-             .line = kLines[chart.series.size() % std::size(kLines)],
-             .grey = true};
-    for (const auto& [x, y] : c.points) s.points.push_back({100 * x, y});
-    chart.series.push_back(std::move(s));
-    sources += fmt::format(" {} ({}): {}.", html(c.label), name_of(c.mark), html(c.source));
-  }
-  for (const AttackGroup& group : groups_)
-    for (const auto& [pool, attack] : group.items) {
-      if (!is_flipped_forgery(*attack)) continue;
-      Series s{.label = label(pool, attack->name), .colour = pool};
-      for (const PointRecord& p : attack->points)
-        if (p.forger) s.points.push_back({100 * p.x, p.forger->accuracy.passport});
-      add(chart, std::move(s));
+              "Training, by epochs. Accuracy: on the test set; in training: on the epoch's "
+              "batches. Bits: at the last step of the epoch.",
+          .head = {"epoch", "network", "loss, public", "passport", "sign loss",
+                   "in training, public", "passport", "accuracy, public", "passport", "bits"},
+          .left = 2};
+  const auto number = [](const std::optional<Measured>& v) {
+    return v ? fmt::format("{:.4g}", v->value) : std::string("-");
+  };
+  for (const RunRecord& run : data_.pools)
+    for (const size_t row : shown_rows(run.epochs.size(), kMostRows)) {
+      const EpochRecord& e = run.epochs[row];
+      t.rows.push_back(
+          {fmt::format("{}", e.epoch), run.label, number(e.loss_public), number(e.loss_passport),
+           number(e.sign_loss), percent_text(e.train.released), percent_text(e.train.passport),
+           percent_text(e.test.released), percent_text(e.test.passport), percent_text(e.bits)});
     }
-  chart.description =
-      "Published curves of accuracy against the share of flipped bits, and those of this report.";
-  return out + figure(svg(chart),
-                      "A forger trains passports near the genuine ones towards a "
-                      "signature with flipped bits (fake3, ambiguity-2). Grey: published." +
-                          sources,
-                      true);
+  std::string out = table(t), sites;
+  for (const RunRecord& run : data_.pools) {
+    const std::vector<std::string> names = site_names(run);
+    if (names.size() < 2) continue;  // the bits above
+    std::vector<std::string> epochs;
+    std::vector<std::vector<std::string>> cells(names.size());
+    for (const size_t row : shown_rows(run.epochs.size(), kMostRows)) {
+      const EpochRecord& e = run.epochs[row];
+      epochs.push_back(fmt::format("{}", e.epoch));
+      for (size_t i = 0; i < names.size(); ++i) cells[i].push_back(percent_text(e.site(names[i])));
+    }
+    sites += table(cross_table(
+        fmt::format("Training, {}: bits that match at each site, by epochs.", run.label), names,
+        epochs, cells));
+  }
+  return out + (sites.empty() ? "" : "<div class=\"tables\">\n" + sites + "</div>\n");
 }
 
 std::string PageWriter::reading() const {
@@ -299,7 +259,14 @@ std::string PageWriter::settings() {
     for (const auto& [pool, a] : group.items) {
       std::vector<std::string> values, seeds;
       for (const int64_t seed : a->seeds) seeds.push_back(fmt::format("{}", seed));
-      for (const auto& [name, value] : a->settings) values.push_back(name + " = " + value);
+      const auto add_settings = [&](const std::string& of, const SettingTexts& settings) {
+        for (const auto& [name, value] : settings) values.push_back(of + name + " = " + value);
+      };
+      for (const AttackLink& link : a->chain) add_settings(link.name + ": ", link.settings);
+      add_settings("", a->settings);
+      if (a->batch) values.push_back(fmt::format("batch = {}", *a->batch));
+      if (!a->other_data.empty()) values.push_back("other data = " + a->other_data);
+      if (!a->triggers.empty()) values.push_back("triggers = " + a->triggers);
       attacks.rows.push_back({a->title, data_.pools[pool].label, joined(seeds, ", "), a->data,
                               limit_text(a->limit_train), limit_text(a->limit_test),
                               values.empty() ? "-" : joined(values, ", ")});
@@ -344,15 +311,11 @@ std::string PageWriter::page() {
   body += reading();
   body += settings();
   return fmt::format(
-      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
-      "'unsafe-inline'\">\n<meta name=\"color-scheme\" content=\"light dark\">\n"
-      "<title>{0}</title>\n<style>{1}{2}</style>\n</head>\n<body>\n<header>\n<h1>{0}</h1>\n"
+      "{6}{0}</title>\n<style>{1}{2}</style>\n</head>\n<body>\n<header>\n<h1>{0}</h1>\n"
       "<p class=\"sub\">{3}</p>\n</header>\n<main>\n{4}</main>\n"
       "<footer>Made by passnorm {5} from the folders named above. The JSON document of "
       "passnorm report holds the same numbers, and all points.</footer>\n</body>\n</html>\n",
-      html(title()), kChartStyle, kPageStyle, html(subtitle()), body, kVersion);
+      html(title()), kChartStyle, kPageStyle, html(subtitle()), body, kVersion, kPageStart);
 }
 
 std::string report_page(const ReportData& data) { return PageWriter(data).page(); }

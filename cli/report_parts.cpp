@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace passnorm::cli {
 namespace {
 
@@ -43,6 +45,23 @@ std::string number_text(const std::optional<Measured>& value) {
   return text;
 }
 
+std::string joined(const std::vector<std::string>& parts, std::string_view between) {
+  std::string out;
+  for (const std::string& part : parts) out += (out.empty() ? "" : std::string(between)) + part;
+  return out;
+}
+
+void add(Chart& chart, Series series) {
+  if (std::ranges::any_of(series.points, [](const auto& p) { return p.y.has_value(); }))
+    chart.series.push_back(std::move(series));
+}
+
+bool any_point(const AttackGroup& group, bool (*holds)(const PointRecord&)) {
+  return std::ranges::any_of(group.items, [&](const auto& item) {
+    return std::ranges::any_of(item.second->points, holds);
+  });
+}
+
 std::vector<size_t> shown_rows(size_t n, size_t most) {
   std::vector<size_t> rows;
   const size_t shown = std::min(n, most);
@@ -71,7 +90,7 @@ std::string PageWriter::label(size_t pool, const std::string& what) const {
   return data_.pools[pool].label + (what.empty() ? "" : " ") + what;
 }
 
-std::string PageWriter::legend(bool with_forgers) const {
+std::string PageWriter::legend(const std::string& svgs, bool with_forgers) const {
   using Line = Series::Line;
   std::string out = "<p class=\"legend\">";
   if (several())
@@ -83,7 +102,11 @@ std::string PageWriter::legend(bool with_forgers) const {
                      swatch(colour, Line::kDashed, several()));
   if (with_forgers)
     out += fmt::format("<span>{} forger</span>", swatch(colour, Line::kDotted, several()));
-  return out + "<span>shaded: 95% intervals</span></p>\n";
+  if (svgs.find("class=\"band") != std::string::npos)
+    out += svgs.find("log2 p") == std::string::npos
+               ? "<span>shaded: 95% intervals</span>"
+               : "<span>shaded: 95% intervals, of log2 p from the least to the most</span>";
+  return out + "</p>\n";
 }
 
 std::string PageWriter::svg(const Chart& chart) {

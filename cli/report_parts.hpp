@@ -24,6 +24,14 @@ Table cross_table(std::string caption, const std::vector<std::string>& rows,
                   const std::vector<std::string>& columns,
                   const std::vector<std::vector<std::string>>& cells);
 
+/// a, b, c
+std::string joined(const std::vector<std::string>& parts, std::string_view between);
+
+/// Unless it has no value.
+void add(Chart& chart, Series series);
+
+bool any_point(const AttackGroup& group, bool (*holds)(const PointRecord&));
+
 /// CSS of the page, beside kChartStyle.
 extern const std::string_view kPageStyle;
 
@@ -39,10 +47,13 @@ class PageWriter {
   std::string title() const, subtitle() const;
   std::string networks();
   std::string training();
-  std::string published();
+  std::string training_tables();
   std::string reading() const;
   std::string settings();
   std::string missing() const;
+
+  // report_published.cpp
+  std::string published();
 
   // report_attacks.cpp
   std::string attacks();
@@ -60,8 +71,8 @@ class PageWriter {
   bool several() const { return data_.pools.size() > 1; }
   /// The label of a series: the pool's where there are several, and what it is.
   std::string label(size_t pool, const std::string& what) const;
-  /// Which colour and line is what.
-  std::string legend(bool forgers) const;
+  /// Which colour and line is what in these charts.
+  std::string legend(const std::string& svgs, bool forgers) const;
   std::string svg(const Chart& chart);
   std::string svg(const Histogram& histogram);
   /// caption: HTML. odd: of the two columns of panels one is free, and takes the caption.

@@ -1,90 +1,17 @@
 #include "cli/report_pool.hpp"
 
 #include <algorithm>
-#include <cmath>
+#include <limits>
 #include <map>
-#include <numeric>
 #include <set>
 
+#include "cli/report_cells.hpp"
 #include "cli/report_names.hpp"
 #include "kernels/runtime/check.hpp"
 #include "verify/examine.hpp"
 
 namespace passnorm::cli {
 namespace {
-
-/// Of each network what its documents say: one each, or one for every seed of an attack.
-template <class T>
-using Cells = std::vector<std::vector<const T*>>;
-
-double mean_of(const std::vector<double>& values) {
-  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
-}
-
-/// images: that a single value is a share of.
-template <class T, class F>
-std::optional<Measured> mean(const Cells<T>& cells, F get,
-                             std::optional<int64_t> images = std::nullopt) {
-  std::vector<double> networks, last;
-  for (const auto& network : cells) {
-    std::vector<double> values;
-    for (const T* t : network)
-      if (const std::optional<Measured> v = get(*t)) values.push_back(v->value);
-    if (values.empty()) continue;
-    networks.push_back(mean_of(values));
-    last = std::move(values);
-  }
-  if (networks.empty()) return {};
-  const std::vector<double>& values = networks.size() == 1 ? last : networks;
-  if (values.size() > 1) return Measured(mean_of(values), t_interval(values));
-  if (images) return Measured(values[0], wilson_interval(values[0], *images));
-  return values[0];
-}
-
-/// The interval does not leave [0, 1].
-template <class T, class F>
-std::optional<Measured> mean_share(const Cells<T>& cells, F get,
-                                   std::optional<int64_t> images = std::nullopt) {
-  std::optional<Measured> m = mean(cells, get, images);
-  if (m && m->interval)
-    m->interval = {std::max(0.0, m->interval->low), std::min(1.0, m->interval->high)};
-  return m;
-}
-
-/// Over networks, of each the mean of its documents.
-template <class T, class F>
-int64_t count(const Cells<T>& cells, F get) {
-  int64_t sum = 0;
-  for (const auto& network : cells) {
-    int64_t of_network = 0;
-    for (const T* t : network) of_network += get(*t);
-    const auto n = std::ssize(network);
-    if (n > 0) sum += (of_network + n / 2) / n;
-  }
-  return sum;
-}
-
-/// A part of each, where get() has one.
-template <class U, class T, class F>
-Cells<U> parts(const Cells<T>& cells, F get) {
-  Cells<U> out(cells.size());
-  for (size_t i = 0; i < cells.size(); ++i)
-    for (const T* t : cells[i])
-      if (const U* part = get(*t)) out[i].push_back(part);
-  return out;
-}
-
-template <class T>
-std::vector<const T*> all(const Cells<T>& cells) {
-  std::vector<const T*> out;
-  for (const auto& network : cells) out.insert(out.end(), network.begin(), network.end());
-  return out;
-}
-
-template <class T>
-const T* address(const std::optional<T>& value) {
-  return value ? &*value : nullptr;
-}
 
 BranchAccuracy mean_accuracy(const Cells<BranchAccuracy>& cells, std::optional<int64_t> images) {
   return {mean_share(
@@ -151,6 +78,8 @@ ClaimRecord claim_of(const Cells<ClaimRecord>& cells, std::optional<int64_t> ima
           std::ranges::all_of(claims, [](const auto* claim) { return claim->bits_bound; }),
       .matched = count(cells, [](const ClaimRecord& claim) { return claim.matched; }),
       .total = count(cells, [](const ClaimRecord& claim) { return claim.total; }),
+      .fixed_count =
+          std::ranges::any_of(claims, [](const auto* claim) { return claim->fixed_count; }),
       .log2_p =
           mean(cells, [](const ClaimRecord& claim) { return std::optional(claim.corrected()); })
               ->value,
@@ -169,6 +98,11 @@ ClaimRecord claim_of(const Cells<ClaimRecord>& cells, std::optional<int64_t> ima
 
 // --- attacks
 
+/// Of random passports: of all networks' the best.
+bool is_best(std::string_view metric) {
+  return metric.ends_with(", best") || metric.ends_with(", best of sample");
+}
+
 PointRecord point_of(const Cells<PointRecord>& cells, const AttackRecord& attack) {
   const std::vector<const PointRecord*> points = all(cells);
   PointRecord p{.x = points[0]->x,
@@ -181,14 +115,18 @@ PointRecord point_of(const Cells<PointRecord>& cells, const AttackRecord& attack
   const auto triggers = parts<BranchAccuracy>(
       cells, [](const PointRecord& point) { return address(point.triggers); });
   if (!all(triggers).empty()) p.triggers = mean_accuracy(triggers, attack.trigger_images);
+  const auto pooled = [&](const std::string& name) -> Measured {
+    const auto get = [&](const PointRecord& point) { return point.metric(name); };
+    if (name == "stolen accuracy") return *mean_share(cells, get, attack.test_images);
+    if (!is_best(name)) return *mean(cells, get);
+    double best = -std::numeric_limits<double>::infinity();
+    for (const PointRecord* point : points)
+      if (const auto value = get(*point)) best = std::max(best, value->value);
+    return best;
+  };
   for (const PointRecord* point : points)
     for (const auto& [name, value] : point->metrics)
-      if (!p.metric(name)) {
-        const auto get = [&key = name](const PointRecord& other) { return other.metric(key); };
-        p.metrics.emplace_back(name, name == "stolen accuracy"
-                                         ? *mean_share(cells, get, attack.test_images)
-                                         : *mean(cells, get));
-      }
+      if (!p.metric(name)) p.metrics.emplace_back(name, pooled(name));
   return p;
 }
 
@@ -218,11 +156,20 @@ std::vector<PointRecord> points_of(const Cells<AttackRecord>& attacks) {
   return points;
 }
 
+/// What one of them does not say, as an older document, does not tell them apart. Triggers are the
+/// owner's, each network's may be of its own.
 bool differ_in_seeds(const AttackRecord& a, const AttackRecord& b) {
   const auto key = [](const AttackRecord& r) {
-    return std::tie(r.name, r.chain, r.settings, r.axis, r.data, r.limit_train, r.limit_test);
+    return std::tie(r.name, r.settings, r.axis, r.data, r.limit_train, r.limit_test);
   };
-  return key(a) == key(b);
+  const auto equal = [](const auto& x, const auto& y) { return x.empty() || y.empty() || x == y; };
+  const auto equal_links = [&](const AttackLink& x, const AttackLink& y) {
+    return x.name == y.name && equal(x.settings, y.settings);
+  };
+  return key(a) == key(b) && equal(a.other_data, b.other_data) &&
+         (!a.batch || !b.batch || a.batch == b.batch) &&
+         a.trigger_images.has_value() == b.trigger_images.has_value() &&
+         std::ranges::equal(a.chain, b.chain, equal_links);
 }
 
 std::vector<AttackRecord> attacks_of(const std::vector<const RunRecord*>& networks) {
@@ -289,11 +236,19 @@ std::vector<EpochRecord> epochs_of(const std::vector<const RunRecord*>& networks
       return mean_accuracy(
           parts<BranchAccuracy>(cells, [&](const EpochRecord& e) { return &(e.*member); }), {});
     };
+    std::vector<std::pair<std::string, Measured>> sites;
+    for (const EpochRecord* e : all(cells))
+      for (const auto& [name, value] : e->sites)
+        if (std::ranges::find(sites, name, [](const auto& s) { return s.first; }) == sites.end())
+          sites.emplace_back(name, *mean_share(cells, [&key = name](const EpochRecord& other) {
+                               return other.site(key);
+                             }));
     out.push_back({.epoch = number,
                    .loss_public = of(&EpochRecord::loss_public),
                    .loss_passport = of(&EpochRecord::loss_passport),
                    .sign_loss = of(&EpochRecord::sign_loss),
-                   .bits = of(&EpochRecord::bits),
+                   .bits = mean_share(cells, [](const EpochRecord& e) { return e.bits; }),
+                   .sites = std::move(sites),
                    .train = accuracy(&EpochRecord::train),
                    .test = accuracy(&EpochRecord::test),
                    .triggers = accuracy(&EpochRecord::triggers)});
@@ -346,10 +301,12 @@ RunRecord pool_of(const std::vector<RunRecord>& runs, std::vector<size_t> member
 const std::string_view kIntervals =
     "Networks that differ in their seeds alone are one line: accuracies are means, their 95% "
     "intervals Student's over the networks (of one network attacked with several seeds, over "
-    "these). The accuracy of a single network has Wilson's interval, for the number of test "
-    "images; "
-    "none is shown where that is not known. Bits are counted over the networks, with the exact "
-    "interval of Clopper and Pearson. Of log2 p the mean is shown, with the least and the most.";
+    "these, where they differ). The accuracy of a single network has Wilson's interval, for the "
+    "number of test images; none is shown where that is not known. Bits are counted over the "
+    "networks, with the interval of Clopper and Pearson, which is exact if bits fail independently "
+    "of each other; those of one network need not. What flip leaves of them has none: how many "
+    "signs it turns is its setting. Of log2 p the mean is shown, with the least and the most; of "
+    "random passports that are called the best, the best of all.";
 
 void pool_runs(ReportData& data) {
   std::vector<std::vector<size_t>> pools;

@@ -80,6 +80,36 @@ PointRecord read_point(const JsonField& f) {
   return p;
 }
 
+std::string maybe_text(const JsonField& f, const char* key) {
+  const auto value = f.maybe(key);
+  return value ? value->text() : std::string();
+}
+
+SettingTexts read_settings(const JsonField& f) {
+  SettingTexts settings;
+  for (const auto& [name, value] : f["settings"].members(kMostNames))
+    settings.emplace_back(name, value.text());
+  return settings;
+}
+
+/// The attacks before the document's; only `links`, which has the last one too, has their settings.
+std::vector<AttackLink> read_chain(const JsonField& f) {
+  std::vector<AttackLink> chain;
+  for (const JsonField& before : f["chain"].elements(kMostNames))
+    chain.push_back({before.text(), {}});
+  const auto links = f.maybe("links");
+  if (!links) return chain;
+  const std::vector<JsonField> all = links->elements(kMostNames + 1);
+  if (all.size() != chain.size() + 1)
+    links->refuse(concat(chain.size() + 1, " were expected, those of the chain and the attack"));
+  for (size_t i = 0; i < chain.size(); ++i) {
+    const JsonField name = all[i]["attack"];
+    if (name.text() != chain[i].name) name.refuse("is not that of the chain");
+    chain[i].settings = read_settings(all[i]);
+  }
+  return chain;
+}
+
 }  // namespace
 
 AttackRecord parse_attack(const std::string& file, std::string_view text) {
@@ -93,9 +123,11 @@ AttackRecord parse_attack(const std::string& file, std::string_view text) {
   a.source = f["source"].text();
   a.axis = f["axis"].text();
   a.data = f["data"].text();
-  for (const JsonField& before : f["chain"].elements(kMostNames)) a.chain.push_back(before.text());
-  for (const auto& [name, value] : f["settings"].members(kMostNames))
-    a.settings.emplace_back(name, value.text());
+  a.other_data = maybe_text(f, "other_data");
+  a.triggers = maybe_text(f, "triggers");
+  a.chain = read_chain(f);
+  a.settings = read_settings(f);
+  if (const auto batch = f.maybe("batch")) a.batch = batch->integer(1, kLarge);
   a.seeds = {f["seed"].integer(0, INT64_MAX)};
   a.limit_train = f["limit_train"].integer(0, kLarge);
   a.limit_test = f["limit_test"].integer(0, kLarge);
@@ -105,8 +137,7 @@ AttackRecord parse_attack(const std::string& file, std::string_view text) {
     return n > 0 ? std::optional(n) : std::nullopt;  // 0: there were none
   };
   // After a transfer accuracy is that on the other data.
-  const bool other = std::ranges::find(a.settings, std::pair<std::string, std::string>(
-                                                       "task", "other")) != a.settings.end();
+  const bool other = setting_of(a.settings, "task") == "other";
   a.test_images = number(other ? "other_test_images" : "test_images");
   a.trigger_images = number("trigger_images");
   const JsonField model = f["model"];
@@ -120,6 +151,9 @@ AttackRecord parse_attack(const std::string& file, std::string_view text) {
   for (const JsonField& point : f["points"].elements(kMostPoints))
     a.points.push_back(read_point(point));
   if (a.points.empty()) f["points"].refuse("there are none");
+  // How many signs flip turns is its setting; the weights, where it reads these, do not change.
+  if (a.name == "flip" && setting_of(a.settings, "detection") != "weights")
+    for (size_t i = 1; i < a.points.size(); ++i) a.points[i].owner.fixed_count = true;
   return a;
 }
 
@@ -134,6 +168,9 @@ EpochRecord read_epoch(const JsonField& f) {
                 .train = maybe_accuracy(f, "train_accuracy").value_or(BranchAccuracy{}),
                 .test = maybe_accuracy(f, "test_accuracy").value_or(BranchAccuracy{}),
                 .triggers = maybe_accuracy(f, "trigger_accuracy").value_or(BranchAccuracy{})};
+  if (const auto sites = f.maybe("sites"))
+    for (const auto& [name, value] : sites->members(kMostSites))
+      if (!value.is_null()) e.sites.emplace_back(name, value.number(0, 1));
   if (const auto loss = f.maybe("loss")) {
     e.loss_public = number(*loss, "public");
     e.loss_passport = number(*loss, "passport");

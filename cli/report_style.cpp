@@ -42,7 +42,7 @@ footer { margin-top:3rem; color:var(--soft); font-size:.82rem; }
   figure, svg, tr { break-inside:avoid; }
   thead { display:table-header-group; }
   .table { overflow:visible; } table { font-size:7.2pt; max-width:100%; } th, td { padding-right:.45rem; }
-  table.wide { font-size:6.4pt; } figcaption, caption { font-size:8.2pt; }
+  table.wide { font-size:6.4pt; } table.wide tbody th { white-space:normal; } figcaption, caption { font-size:8.2pt; }
   p, figcaption, caption { max-width:none; }
   svg .t { font-size:11px; } svg .head { font-size:12px; }
 }

@@ -3,92 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 
 namespace passnorm::cli {
-namespace {
-
-const AttackRecord* attack_named(const RunRecord& run, std::string_view name) {
-  for (const AttackRecord& a : run.attacks)
-    if (a.name == name && a.chain.empty()) return &a;
-  return nullptr;
-}
-
-std::optional<double> larger(std::optional<double> a, const std::optional<Measured>& b) {
-  if (!b) return a;
-  return a ? std::max(*a, b->value) : b->value;
-}
-
-std::optional<double> value_of(const std::optional<Measured>& m) {
-  return m ? std::optional(m->value) : std::nullopt;
-}
-
-/// The best accuracy of the passport branch with a random passport.
-std::optional<double> best_fake1(const RunRecord& run) {
-  std::optional<double> best;
-  if (run.claim && run.claim->null) best = run.claim->null->best;
-  if (const AttackRecord* attack = attack_named(run, "fake1"))
-    for (const PointRecord& p : attack->points) {
-      if (p.forger) best = larger(best, p.forger->accuracy.passport);
-      best = larger(best, p.metric("accuracy, best of sample"));
-      best = larger(best, p.metric("accuracy, best match of owner's bits"));
-    }
-  return best;
-}
-
-/// The best accuracy of the stolen network after attacks of this name, with a setting at a value
-/// where one is named.
-std::optional<double> best_stolen(const RunRecord& run, std::string_view name,
-                                  const std::pair<std::string, std::string>& setting = {}) {
-  std::optional<double> best;
-  for (const AttackRecord& attack : run.attacks) {
-    const bool set = setting.first.empty() ||
-                     std::ranges::find(attack.settings, setting) != attack.settings.end();
-    if (attack.name != name || !attack.chain.empty() || !set) continue;
-    for (size_t i = 1; i < attack.points.size(); ++i)  // the first is the untouched network
-      best = larger(best, attack.points[i].task());
-  }
-  return best;
-}
-
-std::optional<double> public_accuracy(const RunRecord& run) {
-  if (run.claim && run.claim->accuracy.released) return run.claim->accuracy.released->value;
-  return run.epochs.empty() ? std::nullopt : value_of(run.epochs.back().test.released);
-}
-
-std::optional<double> our_value(Ours what, const RunRecord& run) {
-  switch (what) {
-    case Ours::kNothing:
-      return {};
-    case Ours::kPublicAccuracy:
-      return public_accuracy(run);
-    case Ours::kBestFake1:
-      return best_fake1(run);
-    case Ours::kBestFake2:
-      return best_stolen(run, "fake2");
-    case Ours::kBestOnATenth:
-      return best_stolen(run, "fake2", {"share", "0.1"});
-    case Ours::kBestCerb:
-      return best_stolen(run, "erb", {"block", "cerb"});
-    case Ours::kStrangersDrop:
-      if (!run.claim || !run.claim->null) return {};
-      return run.claim->null->owner - run.claim->null->mean;
-    case Ours::kBitsPruned: {
-      std::optional<double> bits;
-      if (const AttackRecord* prune = attack_named(run, "prune"))
-        for (const PointRecord& p : prune->points)
-          if (p.x > 0.599 && p.x < 0.701) bits = p.owner.share().value;
-      return bits;
-    }
-    case Ours::kBitsFineTuned:
-      if (const AttackRecord* tuned = attack_named(run, "fine-tune"))
-        return tuned->points.back().owner.share().value;
-      return {};
-  }
-  return {};
-}
-
-}  // namespace
 
 std::vector<AttackSummary> summaries(const ReportData& data) {
   std::vector<AttackSummary> out;
@@ -159,18 +75,13 @@ std::string axis_text(const AttackRecord& attack) {
   return attack.name == "quantise" ? "format of the weights" : attack.axis;
 }
 
-std::vector<OurFigure> ours(const PublishedFigure& figure, const ReportData& data) {
-  std::vector<OurFigure> out;
-  for (size_t i = 0; i < data.pools.size(); ++i) {
-    const RunRecord& run = data.pools[i];
-    const auto value = our_value(figure.ours, run);
-    const std::string set = run.data.substr(0, run.data.find(':'));
-    if (value)
-      out.push_back(
-          {i, *value,
-           !figure.network.empty() && figure.network == run.architecture && figure.data == set});
-  }
-  return out;
+std::string metric_text(const AttackRecord& attack, const std::string& metric) {
+  constexpr std::string_view kOfSample = " of sample";
+  const auto sample = whole_number(attack.settings, "sample");
+  if (!metric.ends_with(kOfSample) || !sample) return metric;
+  const double passports = attack.points.back().x;
+  return fmt::format("{} of {:.0f} of them", metric.substr(0, metric.size() - kOfSample.size()),
+                     std::min(static_cast<double>(*sample), passports));
 }
 
 bool is_flipped_forgery(const AttackRecord& attack) {

@@ -44,13 +44,19 @@ std::string x_text(const AttackRecord& attack, const PointRecord& point);
 std::string place_text(const AttackRecord& attack, const PointRecord& point);
 /// What that is.
 std::string axis_text(const AttackRecord& attack);
+/// A metric's name, of a sample with its size: "accuracy, best of 20 of them".
+std::string metric_text(const AttackRecord& attack, const std::string& metric);
 
 struct OurFigure {
   size_t pool = 0;
-  double value = 0;           ///< a share; of kStrangersDrop a difference of shares
-  bool same_setting = false;  ///< the published network and data set
+  double value = 0;            ///< a share; of kStrangersDrop a difference of shares
+  std::optional<double> bits;  ///< of kBestStolenBits: a share
+  /// In what the setting is not the published one, each in a few words: "trained for 5 epochs".
+  /// None of the network, the data, the number of layers with passports and the attack's own
+  /// settings: where these differ nothing stands beside the figure.
+  std::vector<std::string> differences;
 };
-/// Of the pools that have what stands beside the figure.
+/// Of the pools that have what stands beside the figure (report_ours.cpp).
 std::vector<OurFigure> ours(const PublishedFigure& figure, const ReportData& data);
 
 /// Keys trained towards flipped bits, as the published curves have them.

@@ -6,15 +6,6 @@
 #include "cli/report_parts.hpp"
 
 namespace passnorm::cli {
-namespace {
-
-bool any_point(const AttackGroup& group, bool (*holds)(const PointRecord&)) {
-  return std::ranges::any_of(group.items, [&](const auto& item) {
-    return std::ranges::any_of(item.second->points, holds);
-  });
-}
-
-}  // namespace
 
 bool is_count(std::string_view metric) {
   const size_t at = metric.rfind(", ");
@@ -138,6 +129,7 @@ std::string PageWriter::metrics_tables(const AttackGroup& group) {
         line.push_back(number_text(attack->points[i].metric(name)));
       }
     }
+    for (std::string& name : names) name = metric_text(*attack, name);
     out += table(cross_table(
         fmt::format("{}, {}: what else was measured.", group.title, data_.pools[pool].label), names,
         strengths, cells));

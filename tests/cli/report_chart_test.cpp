@@ -1,6 +1,8 @@
 // Charts of the report's page.
 #include "cli/chart.hpp"
 
+#include <algorithm>
+
 #include "tests/cli/report.hpp"
 
 namespace passnorm::test {
@@ -66,6 +68,40 @@ TEST(Chart, LabelsOfEqualLinesDoNotTouch) {
   std::ranges::sort(y);
   for (size_t i = 1; i < y.size(); ++i) EXPECT_GT(y[i] - y[i - 1], 11);
   EXPECT_LT(y.back(), 236);
+}
+
+TEST(Chart, LabelsStayBesideThePlot) {
+  using Line = cli::Series::Line;
+  cli::Chart chart{.title = "t", .x = cli::linear_axis("x", 0, 1), .y = cli::percent_axis("y")};
+  for (size_t i = 0; i < 7; ++i)
+    for (const auto& [what, line] : {std::pair("public", Line::kSolid),
+                                     {"passport", Line::kDashed},
+                                     {"forger", Line::kDotted}})
+      chart.series.push_back({.label = concat(i, " ", what),
+                              .colour = i,
+                              .line = line,
+                              .points = {{0, 1.0}, {1, 1.0}}});
+  // 21 do not fit: the dashed and dotted ones are the legend's.
+  const std::string svg = cli::draw(chart, "c");
+  std::vector<double> y = numbers_after(svg, "<text x=\"356.0\" y=\"");
+  EXPECT_EQ(y.size(), 7u);
+  EXPECT_CONTAINS(svg, ">6 public<");
+  EXPECT_EQ(svg.find(">6 forger<"), std::string::npos);
+  // However many there are, they stand between the title and the axis.
+  for (size_t i = 0; i < 30; ++i)
+    chart.series.push_back({.label = concat("more ", i), .points = {{0, 0.0}, {1, 0.0}}});
+  y = numbers_after(cli::draw(chart, "c"), "<text x=\"356.0\" y=\"");
+  ASSERT_EQ(y.size(), 37u);
+  EXPECT_GT(std::ranges::min(y), 20);
+  EXPECT_LT(std::ranges::max(y), 215);
+}
+
+TEST(Chart, CountsHaveWholeTicks) {
+  const std::string svg = cli::draw(
+      cli::Histogram{.title = "t", .description = "d", .x_label = "x", .counts = {0, 1, 2}}, "c");
+  EXPECT_CONTAINS(svg, ">2</text>");
+  EXPECT_EQ(svg.find(">0.5</text>"), std::string::npos);
+  EXPECT_EQ(svg.find(">1.5</text>"), std::string::npos);
 }
 
 TEST(Chart, IntervalsAreShaded) {

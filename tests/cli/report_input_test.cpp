@@ -56,6 +56,12 @@ TEST_F(Report, RefusesWhatItCannotRead) {
     a[Json::json_pointer(parent)].erase(key);
     return a.dump();
   };
+  const auto chained = [](Json first) {
+    Json a = prune();
+    a["chain"] = Json::array({"prune"});
+    a["links"] = {std::move(first), {{"attack", "prune"}, {"settings", Json::object()}}};
+    return a.dump();
+  };
   const struct {
     std::string text;
     const char* said;
@@ -86,6 +92,12 @@ TEST_F(Report, RefusesWhatItCannotRead) {
       {with("/test_images", -1), "test_images: a whole number"},
       {with("/model", nullptr), "model: an object was expected, not null"},
       {with("/chain", "prune"), "chain: an array was expected"},
+      {with("/batch", 0), "batch: a whole number"},
+      {with("/other_data", 1), "other_data: a text was expected"},
+      {with("/links", Json::array()), "links: 1 were expected"},
+      {chained({{"attack", "quantise"}, {"settings", Json::object()}}),
+       "links[0].attack: is not that of the chain"},
+      {chained({{"attack", "prune"}}), "links[0]: the key \"settings\" is missing"},
   };
   for (const auto& row : rows) {
     const std::string file = folder_.write("d/attack-a.json", row.text);
@@ -101,6 +113,7 @@ TEST_F(Report, RefusesWhatItCannotRead) {
   } parts[] = {
       {"metrics.jsonl", "{\"epoch\": 1}\n{\"epoch\": \"2\"}\n", "metrics.jsonl:2: epoch: a whole"},
       {"metrics.jsonl", "{\"epoch\": 1, \"bits\": 2}\n", "bits: a number from 0 to 1"},
+      {"metrics.jsonl", "{\"epoch\": 1, \"sites\": {\"conv3\": 2}}\n", "sites.conv3: a number"},
       {"metrics.jsonl", "{\"epoch\": 1}\n\n", "metrics.jsonl:2"},
       {"config.toml", "model = \n", "config.toml:1"},
       {"model.safetensors", "no model", "model.safetensors"},

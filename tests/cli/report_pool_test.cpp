@@ -105,6 +105,90 @@ TEST_F(ReportPool, SeedsOfAnAttackOnOneNetworkAreAveraged) {
   EXPECT_EQ(two["owner"].at("bits").at("total"), 512);
 }
 
+/// Of the best random passports of several networks the best, which is no mean of anything.
+TEST_F(ReportPool, ABestIsTheBestOfAll) {
+  const auto random = [](const char* sha256, int64_t bits, double accuracy_of_best) {
+    const Json owner = claim(256, accuracy(0.8, 0.8));
+    Json a = attack("fake1", {point(0, owner), point(100, owner)}, sha256);
+    a["axis"] = "random passports";
+    a["settings"] = {{"count", "100"}, {"sample", "20"}};
+    a["points"][1]["metrics"] = {{"own bits, best", bits},
+                                 {"own bits, mean", bits - 22},
+                                 {"accuracy, best of sample", accuracy_of_best}};
+    return a;
+  };
+  const Json all = networks({random("aa", 150, 0.25), random("bb", 158, 0.125)});
+  const Json metrics = all.at(0).at("attacks").at(0).at("points").at(1).at("metrics");
+  const auto best = [](double value) {
+    return Json{{"mean", value}, {"low", nullptr}, {"high", nullptr}};
+  };
+  EXPECT_EQ(metrics.at("own bits, best"), best(158));
+  EXPECT_EQ(metrics.at("accuracy, best of sample"), best(0.25));
+  EXPECT_EQ(metrics.at("own bits, mean").at("mean"), 132.0);
+  EXPECT_FALSE(metrics["own bits, mean"].at("low").is_null());
+  EXPECT_CONTAINS(made_.page, "accuracy, best of 20 of them");
+  EXPECT_CONTAINS(made_.tables, "best of 20 of them 25.0");
+  EXPECT_CONTAINS(made_.tables, "best 158 of 256");
+}
+
+/// How many signs flip turns is a setting of it: no chance is in what is left of the bits.
+TEST_F(ReportPool, WhatFlipTurnsHasNoInterval) {
+  const auto flipped = [](const char* sha256, double passport, const char* detection) {
+    Json a = attack("flip",
+                    {point(0, claim(256, accuracy(0.8, 0.8))),
+                     point(0.5, claim(128, accuracy(0.8, passport), "not supported"))},
+                    sha256);
+    a["settings"] = {{"detection", detection}, {"shares", "0.5"}};
+    return a;
+  };
+  for (const char* detection : {"used", "weights"}) {
+    const Json points = networks({flipped("aa", 0.3, detection), flipped("bb", 0.4, detection)})
+                            .at(0)
+                            .at("attacks")
+                            .at(0)
+                            .at("points");
+    EXPECT_FALSE(points.at(0).at("owner").at("bits").at("low").is_null());
+    const Json& turned = points.at(1).at("owner");
+    EXPECT_EQ(turned.at("bits").at("matched"), 256);
+    EXPECT_EQ(turned["bits"].at("low").is_null(), detection == std::string("used"));
+    EXPECT_EQ(turned["bits"].at("high").is_null(), detection == std::string("used"));
+    EXPECT_FALSE(turned.at("accuracy").at("passport").at("low").is_null());
+  }
+}
+
+TEST_F(ReportPool, SeedsThatChangeNothingAreOneMeasurement) {
+  Json a = pruned("aa", 0.8, 256, 1), b = pruned("aa", 0.8, 256, 2);
+  EXPECT_TRUE(pooled({a, b}).at("owner").at("accuracy").at("public").at("low").is_null());
+  a["test_images"] = b["test_images"] = 1000;
+  expect_interval(pooled({a, b}).at("owner").at("accuracy").at("public"), 0.8, 0.7740810,
+                  0.8236229);
+}
+
+TEST_F(ReportPool, AnOlderDocumentIsOfTheSameAttack) {
+  Json a = pruned("aa", 0.8, 256), b = pruned("bb", 0.8, 256, 2);
+  a["chain"] = b["chain"] = Json::array({"fine-tune"});
+  b["links"] = {{{"attack", "fine-tune"}, {"settings", {{"mode", "rtal"}}}},
+                {{"attack", "prune"}, {"settings", a.at("settings")}}};
+  b["batch"] = 64;
+  b["triggers"] = nullptr;
+  b["other_data"] = "cifar100:data";
+  EXPECT_EQ(pooled({a, b}).at("owner").at("bits").at("total"), 512);
+  // Two that say so differ.
+  a = b;
+  a["seed"] = 1;
+  a["batch"] = 32;
+  Json all = networks({a, b});
+  ASSERT_EQ(all.size(), 1u);
+  ASSERT_EQ(all[0].at("attacks").size(), 2u);
+  EXPECT_CONTAINS(all[0]["attacks"][0].at("attack").get<std::string>(), "batch = 32)");
+  EXPECT_CONTAINS(all[0]["attacks"][1].at("attack").get<std::string>(), "batch = 64)");
+  a["batch"] = 64;
+  a["links"][0]["settings"]["mode"] = "rtll";
+  all = networks({a, b});
+  ASSERT_EQ(all[0].at("attacks").size(), 2u);
+  EXPECT_CONTAINS(all[0]["attacks"][0].at("attack").get<std::string>(), "fine-tune (mode = rtll)");
+}
+
 TEST_F(ReportPool, TheSameResultTwiceIsOne) {
   const Json a = pruned("aa", 0.8, 256);
   EXPECT_TRUE(pooled({a, a}).at("owner").at("accuracy").at("public").at("low").is_null());
