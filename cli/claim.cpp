@@ -67,6 +67,8 @@ Json claim_json(const verify::Claim& c) {
                         {"best", accuracy.most},
                         {"histogram", histogram(c.null.accuracy)}};
   }
+  Json accuracy = accuracy_json(c.evaluation);
+  if (c.evaluation) accuracy["images"] = c.evaluation->images;
   return {{"verdict", verify::name_of(c.verdict)},
           {"bits_bound", c.bits_bound},
           {"signature", c.signature.text},
@@ -78,7 +80,7 @@ Json claim_json(const verify::Claim& c) {
           {"threshold_log2", verify::kLog2Threshold},
           {"decidable", c.decidable},
           {"sites", sites},
-          {"accuracy", accuracy_json(c.evaluation)},
+          {"accuracy", accuracy},
           {"null", null}};
 }
 

@@ -34,13 +34,15 @@ enum class Ours {
 struct PublishedFigure {
   std::string_view id;
   std::string_view what;
+  std::string_view scheme = {};              ///< how its name begins; empty: not compared
   std::string_view network = {}, data = {};  ///< as `passnorm train` names them; empty: not stated
   int64_t layers = 0;                        ///< that carry a passport; 0: not stated
   std::string_view value = {};
   Published mark = Published::kExact;
   std::string_view source;
   Ours ours = Ours::kNothing;
-  /// What was done to the network, as `passnorm attack` has it: "fake2 init=ones share=0.1".
+  /// What was done to the network, as `passnorm attack` has it: "fake2 init=ones share=0.1"; of
+  /// modes that are the same there "mode=ftal|rtal".
   std::string_view attack = {};
   std::string_view other_data = {};  ///< that an attack with task=other went to
   double strength = 0;               ///< in the attack's axis; 0: its end

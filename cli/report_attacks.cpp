@@ -234,7 +234,7 @@ std::string PageWriter::counts(const AttackGroup& group) {
       const double bits = static_cast<double>(data_.pools[pool].bits());
       if (best && bits > 0)
         h.marks.push_back({std::clamp(best->value / bits, 0.0, 1.0),
-                           fmt::format("best {:g} of {:g}", best->value, bits)});
+                           fmt::format("{} {:g} of {:g}", best_text(*attack), best->value, bits)});
       h.marks.push_back({last.owner.share().value, "owner " + bits_text(last.owner)});
       h.description =
           fmt::format("{:g} random passports by the share of {} that they match.", last.x, title);

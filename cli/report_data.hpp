@@ -53,6 +53,7 @@ struct ClaimRecord {
   std::optional<Interval> log2_range;  ///< of several claims: the least and the most, corrected
   std::vector<SiteBits> sites;
   BranchAccuracy accuracy;
+  std::optional<int64_t> images;  ///< that it is of; not known of older documents
   std::optional<NullAccuracy> null;
 
   /// Share of the bits, with the interval of Clopper and Pearson unless the count is fixed.
@@ -96,7 +97,8 @@ struct AttackRecord {
   int64_t classes = 0;
   std::vector<std::pair<std::string, int64_t>> sites;  ///< name, bits
   std::vector<PointRecord> points;
-  Json document;  ///< as it was read
+  Json document;          ///< as it was read
+  int64_t documents = 1;  ///< that are pooled as this one
 
   /// "prune", in a chain "fine-tune, then prune (rates = 0.5)"; with what tells it from the pool's
   /// others.

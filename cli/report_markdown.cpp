@@ -106,7 +106,7 @@ std::string strangers(const AttackRecord& attack, const PointRecord& p) {
                cell(1, {{"mean", "own bits, mean", 1},
                         {"1%", "own bits, 1% quantile", 0},
                         {"99%", "own bits, 99% quantile", 0},
-                        {"best", "own bits, best", 0}}) +
+                        {best_text(attack), "own bits, best", 0}}) +
                    fmt::format(" of {}", bits),
                "-", "-"});
 }

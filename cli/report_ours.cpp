@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "cli/report_summary.hpp"
+#include "kernels/runtime/check.hpp"
 #include "verify/attacks/attack.hpp"
 
 namespace passnorm::cli {
@@ -13,6 +14,8 @@ namespace {
 constexpr int64_t kTrainingEpochs = 200, kAttackEpochs = 100;
 /// A published strength and a stronger one of ours that still stands beside it.
 constexpr double kStrengthGap = 0.05;
+/// All of CIFAR-10 and CIFAR-100; of other data it is not known how many there are.
+constexpr int64_t kCifarTestImages = 10000;
 
 using Differences = std::vector<std::string>;
 
@@ -32,7 +35,10 @@ bool is_attack(const AttackRecord& attack, std::string_view what) {
     const size_t end = std::min(what.find(' ', at + 1), what.size());
     const std::string_view setting = what.substr(at + 1, end - at - 1);
     const size_t equals = setting.find('=');
-    if (setting_of(attack.settings, setting.substr(0, equals)) != setting.substr(equals + 1))
+    const auto between = [](std::string_view s) { return concat("|", s, "|"); };
+    if (between(setting.substr(equals + 1))
+            .find(between(setting_of(attack.settings, setting.substr(0, equals)))) ==
+        std::string::npos)
       return false;
     at = end;
   }
@@ -77,21 +83,48 @@ void keep_larger(std::optional<OurFigure>& best, OurFigure candidate) {
 
 // --- what is measured
 
-/// Of the untouched network, by the last epoch of its training, which says on how many images;
-/// where another epoch's weights were kept, or no epoch is known, by the claim.
+/// Of the epochs by which networks keep their best weights (Run::offer), the mean over networks.
 template <class F>
-std::optional<OurFigure> accuracy(const RunRecord& run, F branch) {
-  const bool kept_last = setting_of(run.settings, "keep") != "best";
-  if (kept_last && !run.epochs.empty())
-    if (const std::optional<Measured> m = branch(run.epochs.back().test)) {
-      OurFigure figure{.value = m->value};
-      if (const auto limit = whole_number(run.settings, "limit-test"); limit && *limit > 0)
-        figure.differences.push_back(counted(*limit, "test image"));
-      return figure;
+std::optional<Measured> best_epochs(const RunRecord& pool, const ReportData& data, F branch) {
+  const auto score = [](const EpochRecord& e) {
+    const auto &a = e.test.released, &b = e.test.passport;
+    return a && b ? (a->value + b->value) / 2 : a.value_or(b.value_or(0)).value;
+  };
+  double sum = 0;
+  int64_t networks = 0;
+  for (const size_t i : pool.members) {
+    const auto& epochs = data.runs[i].epochs;
+    const auto best = std::ranges::max_element(epochs, {}, score);  // the first of equal ones
+    if (best == epochs.end()) continue;
+    if (const std::optional<Measured> m = branch(best->test)) {
+      sum += m->value;
+      ++networks;
     }
-  const std::optional<Measured> m = run.claim ? branch(run.claim->accuracy) : std::nullopt;
-  if (!m) return {};
-  return OurFigure{.value = m->value, .differences = {"number of test images not known"}};
+  }
+  return networks > 0 ? std::optional<Measured>(sum / static_cast<double>(networks)) : std::nullopt;
+}
+
+/// Of the untouched network, by the last epoch of its training; where the best epoch's weights were
+/// kept by the claim, without one by that epoch.
+template <class F>
+std::optional<OurFigure> accuracy(const RunRecord& pool, const ReportData& data, F branch) {
+  const std::optional<Measured> claimed = pool.claim ? branch(pool.claim->accuracy) : std::nullopt;
+  std::optional<Measured> trained;
+  if (setting_of(pool.settings, "keep") != "best")
+    trained = pool.epochs.empty() ? std::nullopt : branch(pool.epochs.back().test);
+  else if (!claimed)
+    trained = best_epochs(pool, data, branch);
+  if (!trained && !claimed) return {};
+  OurFigure figure{.value = (trained ? trained : claimed)->value};
+  if (trained) {
+    if (const auto limit = whole_number(pool.settings, "limit-test"); limit && *limit > 0)
+      figure.differences.push_back(counted(*limit, "test image"));
+  } else if (const auto images = pool.claim->images; !images) {
+    figure.differences.push_back("number of test images not known");
+  } else if (!data_set(pool.data).starts_with("cifar") || *images < kCifarTestImages) {
+    figure.differences.push_back(counted(*images, "test image"));
+  }
+  return figure;
 }
 
 std::string sample_text(const NullAccuracy& null) {
@@ -195,16 +228,17 @@ std::optional<OurFigure> after_attack(const PublishedFigure& figure, const RunRe
   return {};
 }
 
-std::optional<OurFigure> measured(const PublishedFigure& figure, const RunRecord& run) {
+std::optional<OurFigure> measured(const PublishedFigure& figure, const RunRecord& run,
+                                  const ReportData& data) {
   switch (figure.ours) {
     case Ours::kNothing:
       return {};
     case Ours::kOrdinaryAccuracy:
     case Ours::kAccuracy:
-      return accuracy(run,
+      return accuracy(run, data,
                       [](const BranchAccuracy& a) { return a.released ? a.released : a.passport; });
     case Ours::kPassportAccuracy:
-      return accuracy(run, [](const BranchAccuracy& a) { return a.passport; });
+      return accuracy(run, data, [](const BranchAccuracy& a) { return a.passport; });
     case Ours::kStrangersDrop:
       return strangers_drop(run);
     case Ours::kBestStranger:
@@ -226,11 +260,12 @@ std::vector<OurFigure> ours(const PublishedFigure& figure, const ReportData& dat
   for (size_t i = 0; i < data.pools.size(); ++i) {
     const RunRecord& run = data.pools[i];
     if (!is_comparable(figure, run)) continue;
-    auto found = measured(figure, run);
+    auto found = measured(figure, run, data);
     if (!found) continue;
     found->pool = i;
     Differences training;
     if (figure.network.empty()) training.push_back("published without the network");
+    if (!run.scheme.starts_with(figure.scheme)) training.push_back("scheme " + run.scheme);
     compare_training(run, training);
     found->differences.insert(found->differences.begin(), training.begin(), training.end());
     out.push_back(std::move(*found));

@@ -70,8 +70,15 @@ std::optional<NullAccuracy> null_of(const Cells<ClaimRecord>& claims) {
   return out;
 }
 
+/// The least; none where one does not say.
+std::optional<int64_t> images_of(const std::vector<const ClaimRecord*>& claims) {
+  return (*std::ranges::min_element(claims, {}, &ClaimRecord::images))->images;
+}
+
+/// images: where the claims do not say how many.
 ClaimRecord claim_of(const Cells<ClaimRecord>& cells, std::optional<int64_t> images) {
   const std::vector<const ClaimRecord*> claims = all(cells);
+  if (const auto said = images_of(claims)) images = said;
   ClaimRecord c{
       .verdict = verdict_of(claims),
       .bits_bound =
@@ -87,6 +94,7 @@ ClaimRecord claim_of(const Cells<ClaimRecord>& cells, std::optional<int64_t> ima
       .accuracy = mean_accuracy(
           parts<BranchAccuracy>(cells, [](const ClaimRecord& claim) { return &claim.accuracy; }),
           images),
+      .images = images,
       .null = null_of(cells)};
   if (claims.size() > 1) {
     const auto [least, most] = std::ranges::minmax(
@@ -191,6 +199,7 @@ std::vector<AttackRecord> attacks_of(const std::vector<const RunRecord*>& networ
     for (const AttackRecord* other : attacks)
       seeds.insert(other->seeds.begin(), other->seeds.end());
     a.seeds.assign(seeds.begin(), seeds.end());
+    a.documents = std::ssize(attacks);
     a.points = points_of(group);
     out.push_back(std::move(a));
   }

@@ -87,8 +87,8 @@ std::string PageWriter::published() {
       "<h2>Published figures beside ours</h2>\n"
       "<p>A figure of ours stands beside a published one when the network, the data set, the "
       "number of layers with passports and the settings of the attack are the published ones, as "
-      "far as the source states them. What else differs, as a shorter training or fewer images, "
-      "is said: such a pair is an approximate comparison.</p>\n";
+      "far as the source states them. What else differs, as another scheme, a shorter training or "
+      "fewer images, is said: such a pair is an approximate comparison.</p>\n";
   if (!beside.rows.empty()) out += table(beside);
   out += table(others);
 

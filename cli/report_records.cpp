@@ -63,7 +63,9 @@ ClaimRecord read_claim(const JsonField& f) {
     const int64_t total = site["total"].integer(0, kMostBits);
     c.sites.push_back({site["name"].text(), site["matched"].integer(0, total), total});
   }
-  c.accuracy = read_accuracy(f["accuracy"]);
+  const JsonField accuracy = f["accuracy"];
+  c.accuracy = read_accuracy(accuracy);
+  if (const auto images = accuracy.maybe("images")) c.images = images->integer(1, kLarge);
   if (const auto null = f.maybe("null")) c.null = read_null(*null);
   return c;
 }

@@ -77,11 +77,19 @@ std::string axis_text(const AttackRecord& attack) {
 
 std::string metric_text(const AttackRecord& attack, const std::string& metric) {
   constexpr std::string_view kOfSample = " of sample";
+  const double passports = attack.points.back().x;
+  const std::string times = attack.documents > 1 ? fmt::format("{} x ", attack.documents) : "";
+  if (!times.empty() && (metric == "best" || metric.ends_with(", best")))
+    return fmt::format("{} of {}{:.0f}", metric, times, passports);
   const auto sample = whole_number(attack.settings, "sample");
   if (!metric.ends_with(kOfSample) || !sample) return metric;
-  const double passports = attack.points.back().x;
-  return fmt::format("{} of {:.0f} of them", metric.substr(0, metric.size() - kOfSample.size()),
-                     std::min(static_cast<double>(*sample), passports));
+  return fmt::format("{} of {}{:.0f} of them", metric.substr(0, metric.size() - kOfSample.size()),
+                     times, std::min(static_cast<double>(*sample), passports));
+}
+
+std::string best_text(const AttackRecord& attack) {
+  const std::string text = metric_text(attack, "best");
+  return text == "best" ? text : text + ":";
 }
 
 bool is_flipped_forgery(const AttackRecord& attack) {

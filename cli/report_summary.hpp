@@ -44,8 +44,11 @@ std::string x_text(const AttackRecord& attack, const PointRecord& point);
 std::string place_text(const AttackRecord& attack, const PointRecord& point);
 /// What that is.
 std::string axis_text(const AttackRecord& attack);
-/// A metric's name, of a sample with its size: "accuracy, best of 20 of them".
+/// A metric's name, of a sample with its size: "accuracy, best of 20 of them"; of several documents
+/// "accuracy, best of 3 x 20 of them" and "own bits, best of 3 x 10000".
 std::string metric_text(const AttackRecord& attack, const std::string& metric);
+/// What stands before the bits of the best random passport: "best", "best of 3 x 10000:".
+std::string best_text(const AttackRecord& attack);
 
 struct OurFigure {
   size_t pool = 0;

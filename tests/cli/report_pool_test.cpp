@@ -91,6 +91,22 @@ TEST_F(ReportPool, OfOneNetworkTheTestImagesSayHowSureItIs) {
   expect_interval(pooled({a}).at("owner").at("accuracy").at("public"), 0.8, 0.4901625, 0.9433178);
 }
 
+TEST_F(ReportPool, AClaimSaysOfHowManyImagesItsAccuracyIs) {
+  write_run("run");
+  Json untouched = verification();
+  const auto released = [&] {
+    write("run/verify.json", untouched);
+    return report({"run"}).json.at("networks").at(0).at("claim").at("accuracy").at("public");
+  };
+  EXPECT_TRUE(released().at("low").is_null()) << "an older document";
+  untouched["accuracy"]["images"] = 1000;
+  expect_interval(released(), 0.8125, 0.7871295, 0.8354788);
+  // Of an attack's documents, too.
+  Json a = pruned("aa", 0.8, 256);
+  a["points"][0]["owner"]["accuracy"]["images"] = 1000;
+  expect_interval(pooled({a}).at("owner").at("accuracy").at("public"), 0.8, 0.7740810, 0.8236229);
+}
+
 TEST_F(ReportPool, SeedsOfAnAttackOnOneNetworkAreAveraged) {
   const Json one = pooled({pruned("aa", 0.80, 256, 1), pruned("aa", 0.82, 253, 2)});
   expect_interval(one.at("owner").at("accuracy").at("public"), 0.81, 0.81 - 0.1270620,
@@ -114,6 +130,7 @@ TEST_F(ReportPool, ABestIsTheBestOfAll) {
     a["settings"] = {{"count", "100"}, {"sample", "20"}};
     a["points"][1]["metrics"] = {{"own bits, best", bits},
                                  {"own bits, mean", bits - 22},
+                                 {"own bits, 50-55%", 100},
                                  {"accuracy, best of sample", accuracy_of_best}};
     return a;
   };
@@ -126,9 +143,17 @@ TEST_F(ReportPool, ABestIsTheBestOfAll) {
   EXPECT_EQ(metrics.at("accuracy, best of sample"), best(0.25));
   EXPECT_EQ(metrics.at("own bits, mean").at("mean"), 132.0);
   EXPECT_FALSE(metrics["own bits, mean"].at("low").is_null());
+  // And says of how many.
+  EXPECT_CONTAINS(made_.page, "accuracy, best of 2 x 20 of them");
+  EXPECT_CONTAINS(made_.page, "own bits, best of 2 x 100<");
+  EXPECT_CONTAINS(made_.page, "best of 2 x 100: 158 of 256");
+  EXPECT_CONTAINS(made_.tables, "best of 2 x 20 of them 25.0");
+  EXPECT_CONTAINS(made_.tables, "best of 2 x 100: 158 of 256");
+  networks({random("aa", 150, 0.25)});
   EXPECT_CONTAINS(made_.page, "accuracy, best of 20 of them");
+  EXPECT_CONTAINS(made_.page, "own bits, best<");
   EXPECT_CONTAINS(made_.tables, "best of 20 of them 25.0");
-  EXPECT_CONTAINS(made_.tables, "best 158 of 256");
+  EXPECT_CONTAINS(made_.tables, "best 150 of 256");
 }
 
 /// How many signs flip turns is a setting of it: no chance is in what is left of the bits.

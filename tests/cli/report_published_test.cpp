@@ -38,9 +38,17 @@ TEST(PublishedFigures, EveryAttackIsOneOfThisProgram) {
     std::istringstream words{std::string(f.attack)};
     std::string name, word;
     words >> name;
-    while (words >> word)
-      settings[word.substr(0, word.find('='))] = word.substr(word.find('=') + 1);
-    EXPECT_NO_THROW(verify::AttackSettings(verify::attack(name).settings, settings)) << f.attack;
+    const auto expect_known = [&] {
+      EXPECT_NO_THROW(verify::AttackSettings(verify::attack(name).settings, settings)) << f.attack;
+    };
+    expect_known();
+    while (words >> word) {
+      std::istringstream values(word.substr(word.find('=') + 1));
+      for (std::string value; std::getline(values, value, '|');) {
+        settings[word.substr(0, word.find('='))] = value;
+        expect_known();
+      }
+    }
     EXPECT_EQ(f.other_data.empty(), !settings.contains("task")) << f.id;
     ++attacks;
   }
@@ -98,6 +106,7 @@ class ReportPublished : public Report {
 
 using Names = std::vector<std::string>;
 constexpr const char* kAsPublished = "epochs = 200\nlimit-train = 0\nlimit-test = 0\n";
+constexpr const char* kKeepsBest = "keep = \"best\"\n";
 
 TEST_F(ReportPublished, AccuracyStandsBesideTheSameNetworkDataAndLayers) {
   write_training("run", "alexnet", kAsPublished);
@@ -116,7 +125,12 @@ TEST_F(ReportPublished, AccuracyStandsBesideTheSameNetworkDataAndLayers) {
   write("run/attack-flip.json", on(attack("flip", prune().at("points")), "resnet18", 18));
   figures = ours("run");
   EXPECT_EQ(names(figures), (Names{"deepipr-valid", "resnet18-18"}));
-  EXPECT_EQ(figures.at("deepipr-valid"), one(0.375));  // with the passport
+  // With the passport, of another scheme than theirs.
+  EXPECT_EQ(figures.at("deepipr-valid"), one(0.375, {"scheme pan"}));
+  write_training("run", "resnet18", kAsPublished, "deepipr-v2");
+  write("run/attack-flip.json",
+        on(attack("flip", prune().at("points"), "aa", "deepipr-v2"), "resnet18", 18));
+  EXPECT_EQ(ours("run").at("deepipr-valid")[0].at("differences"), Json::array());
 
   write_training("run", "alexnet", kAsPublished, "pan", "synthetic");
   write("run/attack-flip.json", on(attack("flip", prune().at("points")), "alexnet", 3));
@@ -130,15 +144,57 @@ TEST_F(ReportPublished, LessTrainingOrFewerImagesAreSaid) {
             one(0.75, {"trained for 20 epochs", "trained on 5000 images", "1000 test images"}));
   EXPECT_CONTAINS(page_,
                   "pan 75.0% (trained for 20 epochs, trained on 5000 images, 1000 test images)");
-  // Where the last epoch's weights are not those that were released, the claim says.
-  write_training("run", "alexnet", "epochs = 200\nkeep = \"best\"\n");
-  EXPECT_FALSE(ours("run").contains("alexnet-3"));
-  write("run/verify.json", verification());
+  Json untouched = verification();
+  write("run/verify.json", untouched);
   Json figure = ours("run").at("unauthorised");
   EXPECT_NEAR(figure[0].at("value").get<double>(), 0.6625, 1e-12);
   EXPECT_EQ(figure[0].at("differences"),
-            Json({"published without the network", "100 random passports on 1000 images"}));
-  EXPECT_CONTAINS(page_, " points (published without the network, 100 random passports on");
+            Json({"published without the network", "scheme pan", "trained for 20 epochs",
+                  "trained on 5000 images", "100 random passports on 1000 images"}));
+  EXPECT_CONTAINS(page_, " points (published without the network, scheme pan, trained for 20");
+
+  // Where the last epoch's weights are not those that were released, the claim says; it has two
+  // sites.
+  write_training("run", "alexnet", concat(kAsPublished, kKeepsBest));
+  EXPECT_EQ(ours("run").at("alexnet-2"), one(0.8125, {"number of test images not known"}));
+  untouched["accuracy"]["images"] = 1000;
+  write("run/verify.json", untouched);
+  EXPECT_EQ(ours("run").at("alexnet-2"), one(0.8125, {"1000 test images"}));
+  untouched["accuracy"]["images"] = 10000;
+  write("run/verify.json", untouched);
+  EXPECT_EQ(ours("run").at("alexnet-2"), one(0.8125));
+}
+
+TEST_F(ReportPublished, WithoutAClaimTheEpochWhoseWeightsWereKeptSays) {
+  const auto line = [](int64_t epoch, Json released, Json passport) {
+    std::string text = metrics_line(epoch, 0.5, 1);
+    text.pop_back();
+    Json e = parse_json("line", text);
+    e["test_accuracy"] = accuracy(std::move(released), std::move(passport));
+    return e.dump() + "\n";
+  };
+  write_training("run", "alexnet", concat(kAsPublished, kKeepsBest));
+  write("run/attack-flip.json", on(attack("flip", prune().at("points")), "alexnet", 3));
+  folder_.write("run/metrics.jsonl",
+                line(1, 0.875, 0.25) + line(2, 0.75, 0.625) + line(3, 0.8125, 0.5));
+  EXPECT_EQ(ours("run").at("alexnet-3"), one(0.75)) << "the mean of both branches decides";
+  write_training("run", "alexnet", concat("epochs = 200\nlimit-test = 1000\n", kKeepsBest));
+  EXPECT_EQ(ours("run").at("alexnet-3"), one(0.75, {"1000 test images"}));
+
+  // Of several networks each has an epoch of its own.
+  for (const char* folder : {"a", "b"})
+    write_training(folder, "resnet18", concat(kAsPublished, kKeepsBest), "none");
+  folder_.write("a/metrics.jsonl",
+                line(1, 0.5, nullptr) + line(2, 0.875, nullptr) + line(3, 0.75, nullptr));
+  folder_.write("b/metrics.jsonl",
+                line(1, 0.625, nullptr) + line(2, 0.5, nullptr) + line(3, 0.25, nullptr));
+  const Made m = report({"a", "b"});
+  for (const Json& f : m.json.at("published").at("figures"))
+    if (f.at("id") == "deepipr-ordinary") {
+      ASSERT_EQ(f.at("ours").size(), 1u);
+      EXPECT_EQ(f["ours"][0].at("value"), 0.75);
+      EXPECT_EQ(f["ours"][0].at("differences"), Json::array());
+    }
 }
 
 TEST_F(ReportPublished, ANetworkWithoutPassportsStandsBesideOrdinaryOnes) {
@@ -170,7 +226,7 @@ TEST_F(ReportPublished, AnAttackStandsBesideThePublishedOne) {
   write_stolen("3", stolen("fake2", settings("signs", "0.1"), 0.625), "resnet18", 5);
   auto figures = ours("run");
   EXPECT_EQ(names(figures), (Names{"deepipr-valid", "fake2-most", "resnet18-5"}));
-  EXPECT_EQ(figures.at("fake2-most"), one(0.5));  // not the untouched network's
+  EXPECT_EQ(figures.at("fake2-most"), one(0.5, {"scheme pan"}));  // not the untouched network's
 
   std::filesystem::remove_all(path("run"));
   write_training("run", "alexnet", kAsPublished);
@@ -211,10 +267,10 @@ TEST_F(ReportPublished, RandomPassportsStandBesideThoseOfPictures) {
   a["points"][1]["metrics"] = {{"accuracy, best of sample", 0.375}};
   write("run/attack-fake1.json", a);
   EXPECT_EQ(ours("run").at("fake1-most"),
-            one(0.375, {"keys of random numbers", "1000 test images"}));
+            one(0.375, {"scheme pan", "keys of random numbers", "1000 test images"}));
   a["settings"] = {{"keys", "shuffle"}, {"sample-images", "0"}};
   write("run/attack-fake1.json", a);
-  EXPECT_EQ(ours("run").at("fake1-most"), one(0.375));
+  EXPECT_EQ(ours("run").at("fake1-most"), one(0.375, {"scheme pan"}));
 }
 
 TEST_F(ReportPublished, TriggersStandBesideTriggersAndBitsBesideBits) {
@@ -248,6 +304,16 @@ TEST_F(ReportPublished, TriggersStandBesideTriggersAndBitsBesideBits) {
   figures = ours("run");
   EXPECT_EQ(figures.at("uchida-fine-tuned"), one(0.75));
   EXPECT_EQ(figures.at("adi-fine-tuned"), one(0.25));
+  // As the recipes have it: another task has a new last layer whatever the mode.
+  a["settings"]["mode"] = "rtal";
+  write("run/attack-fine-tune.json", a);
+  figures = ours("run");
+  EXPECT_EQ(figures.at("uchida-fine-tuned"), one(0.75));
+  EXPECT_EQ(figures.at("adi-fine-tuned"), one(0.25));
+  a["settings"]["mode"] = "rtll";
+  write("run/attack-fine-tune.json", a);
+  EXPECT_FALSE(ours("run").contains("uchida-fine-tuned"));
+  a["settings"]["mode"] = "rtal";
   a["other_data"] = "synthetic";
   write("run/attack-fine-tune.json", a);
   EXPECT_FALSE(ours("run").contains("uchida-fine-tuned"));

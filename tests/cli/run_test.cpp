@@ -264,7 +264,8 @@ TEST_F(Runs, VerifySettlesTheClaim) {
     matched += site["matched"].get<int64_t>();
   }
   EXPECT_EQ(json["bits"]["matched"], matched);
-  EXPECT_EQ(keys(json["accuracy"]), (Keys{"public", "passport"}));
+  EXPECT_EQ(keys(json["accuracy"]), (Keys{"public", "passport", "images"}));
+  EXPECT_GT(json["accuracy"]["images"].get<int64_t>(), 0);
   EXPECT_FALSE(json["accuracy"]["passport"].is_null());
   const Json& null = json["null"];
   EXPECT_EQ(keys(null), (Keys{"passports", "seed", "matched", "accuracy"}));
