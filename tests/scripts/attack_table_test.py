@@ -111,6 +111,17 @@ class AttackTable(ScriptTest):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertEqual({self.value(call, "--seed") for call in self.calls("train")}, {"3"})
 
+    def test_what_an_earlier_version_began_is_refused(self):
+        run = self.out / "tiny-pan-1"
+        run.mkdir(parents=True)
+        (run / "config.toml").touch()
+        for more in ([], ["--dry"]):
+            result = self.table("--small", *more)
+            self.assertEqual((result.returncode, result.stdout), (2, ""))
+            self.assertRegex(result.stderr, r"^scripts/attack_table: .*/out was begun by an earlier version; choose another OUT\n$")
+        self.assertEqual(self.log.read_text(), "")
+        self.assertEqual(sorted(self.out.iterdir()), [run])
+
     def test_what_fails_stops_and_leaves_no_half_result(self):
         self.assertEqual(self.table("--small", FAIL="verify", CODE="3").returncode, 3)
         self.assertEqual(list(self.out.rglob("verify.json")), [])
@@ -127,6 +138,15 @@ class AttackTable(ScriptTest):
                 self.assertEqual(len(self.calls("report")), 1)
                 self.assertEqual(self.table("--small", "--seeds", code).returncode, 0)
                 self.assertEqual(self.calls("attack"), [])
+
+    def test_a_wrong_environment_leaves_no_attack_out(self):
+        self.assertEqual(self.table("--small", FAIL="attack", CODE="5").returncode, 5)
+        result = self.table("--small", PASSNORM_THREADS="two")
+        self.assertEqual(result.returncode, 2)
+        self.assertNotIn("left out", result.stderr)
+        self.assertEqual(list(self.out.rglob("attacks")), [])
+        self.assertEqual(self.table("--small").returncode, 0)
+        self.assertEqual(len(self.calls("attack")), 4 * len(ATTACKS))
 
     def test_hours_end_it_with_a_report_of_what_is_there(self):
         result = self.table("--small", "--hours", "0")

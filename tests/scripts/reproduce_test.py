@@ -84,6 +84,24 @@ class Reproduce(ScriptTest):
         for call in transfers:
             self.assertEqual(self.value(call, "--other-data"), "synthetic3d:points=1024")
 
+    def test_a_folder_of_data_with_an_ampersand(self):
+        for name in ("cifar10", "cifar100"):
+            (self.box / "R&D" / name).mkdir(parents=True)
+        self.reproduce("alexnet-cifar10-pan-batch-all", "--data", "R&D")
+        transfer, = (call for call in self.calls("attack") if "--other-data" in call)
+        self.assertEqual(self.value(transfer, "--other-data"), f"cifar100:{self.box}/R&D/cifar100")
+
+    def test_the_folder_of_data_may_be_spelled_otherwise(self):
+        recipe = "alexnet-cifar10-pan-batch-all"
+        self.assertEqual(self.reproduce(recipe).returncode, 0)
+        self.assertEqual(self.value(self.calls("train")[0], "--data"), f"cifar10:{self.tree}/data/cifar10")
+        for arguments, environment in ((["--data", "tree/data"], {}), (["--data", f"{self.tree}/data"], {}),
+                                       ([], {"PASSNORM_DATA": "data"}), ([], {"PASSNORM_DATA": f"{self.tree}/data"})):
+            with self.subTest(arguments, **environment):
+                result = self.reproduce(recipe, *arguments, **environment)
+                self.assertEqual(result.returncode, 0, result.stderr)
+                self.assertEqual(self.calls("train"), [])
+
     def test_lists_of_attacks(self):
         def attacked(recipe):
             lines = self.reproduce(recipe, "--data", "sets", "--dry").stdout.splitlines()
@@ -124,6 +142,16 @@ class Reproduce(ScriptTest):
         self.assertIn("o/alexnet-cifar10-none-batch-small was begun with", result.stderr)
         self.assertEqual(self.calls("train"), [])
         self.assertLess(set(before), set((self.box / "o").rglob("*")))
+
+    def test_what_an_earlier_version_began_is_refused(self):
+        (self.box / "o/attacks/01-flip").mkdir(parents=True)
+        before = sorted((self.box / "o").rglob("*"))
+        for more in ([], ["--dry"]):
+            result = self.reproduce("alexnet-cifar10-pan-batch-all", "--small", "--out", "o", *more)
+            self.assertEqual((result.returncode, result.stdout), (2, ""))
+            self.assertRegex(result.stderr, r"^scripts/reproduce: .*/o was begun by an earlier version.*; choose another --out\n$")
+        self.assertEqual(self.log.read_text(), "")
+        self.assertEqual(sorted((self.box / "o").rglob("*")), before)
 
     def test_small(self):
         self.reproduce("resnet18-cifar100-pan-group-all", "--small")
@@ -204,6 +232,16 @@ class Reproduce(ScriptTest):
                 self.assertEqual(list((self.box / code / "attacks" / left).iterdir()), [])
                 self.reproduce(recipe, "--small", "--out", code)
                 self.assertEqual(self.calls("attack"), [])
+
+    def test_a_wrong_environment_leaves_no_attack_out(self):
+        recipe = "alexnet-cifar10-pan-batch-all"
+        self.assertEqual(self.reproduce(recipe, "--small", "--out", "o", FAIL="attack", CODE="5").returncode, 5)
+        result = self.reproduce(recipe, "--small", "--out", "o", PASSNORM_THREADS="two")
+        self.assertEqual(result.returncode, 2)
+        self.assertNotIn("left out", result.stderr)
+        self.assertFalse((self.box / "o/attacks").exists())
+        self.assertEqual(self.reproduce(recipe, "--small", "--out", "o").returncode, 0)
+        self.assertNotEqual(self.calls("attack"), [])
 
     # --- the recipes
 

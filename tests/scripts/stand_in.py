@@ -12,9 +12,11 @@ import unittest
 from pathlib import Path
 
 ROOT = Path(sys.argv.pop(1)).resolve()
-# What the program writes. Each line of the log is one call. In the environment: FAIL, a command that ends with CODE; LEFT, an attack
+# What the program writes. Each line of the log is one call, other than of "attack --list". In the environment: FAIL, a command that ends with CODE; LEFT, an attack
 # that does; STOP, for a training that is interrupted.
 PROGRAM = r"""#!/bin/bash
+case ${{PASSNORM_THREADS-1}} in *[!0-9]*) exit 2 ;; esac
+[ "$*" != "attack --list" ] || exit 0
 printf '%q ' "$@" >>"{log}"; echo >>"{log}"
 [ "$1" = "${{FAIL-}}" ] && exit "${{CODE-1}}"
 for ((i = 1; i <= $#; i++)); do [ "${{!i}}" != --out ] || {{ i=$((i + 1)); out=${{!i}}; }}; done
