@@ -326,7 +326,9 @@ std::string OptionTable::toml(bool without_harmless) const {
 
 void OptionTable::from_environment() const {
   command_->preparse_callback([settings = settings_](size_t) {
-    for (const auto& s : settings) assign_variable(*s);
+    for (const auto& s : settings)
+      if (const char* value = std::getenv(s->variable().c_str()); value && *value)
+        assign_variable(*s);
   });
 }
 

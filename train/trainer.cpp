@@ -72,6 +72,11 @@ class Run {
   void note(const std::string& line) const {
     if (callbacks_.note) callbacks_.note(line);
   }
+  /// Of the device's libraries, those that are new.
+  void tell_notes() {
+    for (const auto& notes = model_.stream().notes(); told_ < notes.size(); ++told_)
+      note(notes[told_]);
+  }
 
   static std::optional<OpenPassport> open(const Model& model, const Passport* passport) {
     if (!model.has_branch(Branch::kPassport)) return std::nullopt;
@@ -156,8 +161,7 @@ class Run {
     while (at.step < last) {
       for (; next.step < last && !step_.full(); ++next.step) start(next);
       const StepNumbers numbers = step_.finish();
-      for (const auto& of_device = model_.stream().notes(); told_ < of_device.size(); ++told_)
-        note(of_device[told_]);
+      tell_notes();
       const auto now = Clock::now();
       const double seconds = std::chrono::duration<double>(now - clock).count();
       clock = now;
@@ -200,6 +204,7 @@ class Run {
     if (test_) report.test = evaluate(model_, passport(), *test_, as_trained);
     if (batches_.triggers())
       report.triggers = evaluate(model_, passport(), *batches_.triggers(), as_trained);
+    tell_notes();
     if (o_.keep_best) offer(report);
     if (callbacks_.epoch) callbacks_.epoch(report);
     state_.last = std::move(report);

@@ -30,10 +30,7 @@ namespace kernels {
 const Library& cudnn_library() {
   static const Library library = [] {
     Library opened(Library::kCudnn);
-    const size_t version = opened.function<decltype(cudnnGetVersion)>("cudnnGetVersion")();
-    if (version < 90200)
-      fail(Fault::kMachine, opened.file(), " is cuDNN ", version / 10000, ".", version / 100 % 100,
-           "; 9.2 or later is needed: pip install ", Library::kCudnn.package);
+    opened.check_version(opened.function<decltype(cudnnGetVersion)>("cudnnGetVersion")());
     fe::cudnn_dlhandle = opened.handle();
     return opened;
   }();

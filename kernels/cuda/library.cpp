@@ -10,7 +10,7 @@
 namespace passnorm {
 
 const Library::Source Library::kCudnn{
-    "cuDNN 9", {"libcudnn.so.9"}, "PASSNORM_CUDNN", "nvidia-cudnn-cu13"};
+    "cuDNN 9", {"libcudnn.so.9"}, "PASSNORM_CUDNN", "nvidia-cudnn-cu13", 90200};
 const Library::Source Library::kCublasLt{
     "cuBLASLt", {"libcublasLt.so.13", "libcublasLt.so.12"}, "PASSNORM_CUBLAS", "nvidia-cublas"};
 
@@ -42,6 +42,13 @@ void* Library::address(const char* name) const {
     fail(Fault::kMachine, source_.name, " in ", file_, " has no ", name,
          ": another version is needed (pip install ", source_.package, ")");
   return found;
+}
+
+void Library::check_version(size_t version) const {
+  const auto text = [](size_t v) { return concat(v / 10000, ".", v / 100 % 100); };
+  if (version < source_.least)
+    fail(Fault::kMachine, file_, " has version ", text(version), "; ", text(source_.least),
+         " or later is needed: pip install ", source_.package);
 }
 
 }  // namespace passnorm

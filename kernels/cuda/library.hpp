@@ -15,6 +15,7 @@ class Library {
     std::vector<const char*> files;  ///< the first that can be opened is taken
     const char* variable;            ///< environment: the file or its folder, and no other
     const char* package;             ///< of pip
+    size_t least = 0;                ///< version, as its own function gives it
   };
   static const Source kCudnn, kCublasLt;
 
@@ -24,6 +25,8 @@ class Library {
 
   void* handle() const { return handle_; }
   const std::string& file() const { return file_; }  ///< as it was opened
+  /// Error(kMachine) for a version, as the library gives it, that is older than the least.
+  void check_version(size_t version) const;
 
   /// A function's address as its own type: function<decltype(cudnnCreate)>("cudnnCreate").
   /// Error(kMachine) where the library has none.

@@ -6,15 +6,15 @@
 namespace passnorm {
 namespace {
 
-/// function: gives the version, whose major part is counted in units of `unit` and the next in
-/// hundreds.
-GpuLibrary look_for(const Library::Source& source, const char* function, size_t unit) {
+/// function: gives the version.
+GpuLibrary look_for(const Library::Source& source, const char* function) {
   GpuLibrary found{.name = source.name};
   try {
     const Library library(source);
     const size_t v = library.function<size_t()>(function)();
     found.file = library.file();
-    found.version = concat(v / unit, ".", v % unit / 100, ".", v % 100);
+    found.version = concat(v / 10000, ".", v / 100 % 100, ".", v % 100);
+    library.check_version(v);
   } catch (const Error& e) {
     found.problem = e.what();
   }
@@ -24,8 +24,8 @@ GpuLibrary look_for(const Library::Source& source, const char* function, size_t 
 }  // namespace
 
 std::vector<GpuLibrary> gpu_libraries() {
-  return {look_for(Library::kCudnn, "cudnnGetVersion", 10000),
-          look_for(Library::kCublasLt, "cublasLtGetVersion", 10000)};
+  return {look_for(Library::kCudnn, "cudnnGetVersion"),
+          look_for(Library::kCublasLt, "cublasLtGetVersion")};
 }
 
 }  // namespace passnorm

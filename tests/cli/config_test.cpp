@@ -303,6 +303,10 @@ TEST(Config, TheMachineComesFromTheEnvironment) {
     EXPECT_EQ(device({}), "cpu, 1 thread");
     EXPECT_EQ(device({"--threads", "2"}), "cpu, 2 threads");
   }
+  {
+    const Variable empty("PASSNORM_THREADS", "");
+    EXPECT_EQ(device({"--threads", "1"}), "cpu, 1 thread");
+  }
   const Variable many("PASSNORM_THREADS", "5000");
   for (const char* command : {"step", "inference", "loader", "kernels", "ceilings"}) {
     const Finished f = passnorm({"bench", command});

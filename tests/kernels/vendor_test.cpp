@@ -121,6 +121,19 @@ TEST(Library, IsOpenedWhereTheVariableSays) {
   }
 }
 
+TEST(Library, ThatIsTooOldSaysWhichIsNeeded) {
+  const Library::Source source{"C", {"libc.so.6"}, "PASSNORM_NOTHING", "x", 90200};
+  const Library c(source);
+  c.check_version(90200);
+  try {
+    c.check_version(90199);
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.fault(), Fault::kMachine);
+    EXPECT_STREQ(e.what(), "libc.so.6 has version 9.1; 9.2 or later is needed: pip install x");
+  }
+}
+
 class PlanCacheFile : public testing::Test {
  protected:
   TemporaryFolder folder;

@@ -96,7 +96,8 @@ TEST(FineTune, TellsTheBitsInTheThiefsScale) {
             static_cast<double>(128 - claim.sites[0].matched + claim.sites[1].matched) / 256);
   EXPECT_EQ(point.owner.matched, claim.matched);  // the weights read as they did
 
-  for (const auto& [known, value] : run("fine-tune", input_of(owner()), still).points[1].metrics)
+  const AttackPoint of_pan = run("fine-tune", input_of(owner()), still).points[1];
+  for (const auto& [known, value] : of_pan.metrics)
     EXPECT_NE(known, name);  // pan releases a scale of its own
 }
 
