@@ -200,7 +200,8 @@ LoadedModel load(const SafeTensors& file, const Passport* passport, std::shared_
     if (options.folded && !options.plan.scheme->public_lane)
       fail(Fault::kInput, path, ": is folded, and the passport is one of scheme ",
            passport->scheme->name,
-           ": folding multiplies each raw scale by itself, so that its sign, the bit, is gone; "
+           ": folding multiplies each raw scale by itself, so that its sign, the bit, cannot be "
+           "read; "
            "verify the file that was folded, or what this one answers on triggers (--black-box)");
     if (rule == AffineRule::kOfTheScheme && options.plan.scheme->public_lane != affine_ships)
       fail(Fault::kInput, path, ": the passport does not fit this model: it is one of scheme ",

@@ -56,7 +56,7 @@ TEST(VerifyASuspect, WhoseDeepiprV1NetworkIsFoldedCanStillBeAsked) {
   models::save_folded(*owner.model, &owner.passport, folder.path("m"), kNormalisation);
   const Finished refused = verify(folder);
   EXPECT_TRUE(fails_with(3, refused));
-  EXPECT_CONTAINS(refused.err, "its sign, the bit, is gone");
+  EXPECT_CONTAINS(refused.err, "its sign, the bit, cannot be read");
   EXPECT_CONTAINS(refused.err, "verify the file that was folded");
   EXPECT_CONTAINS(refused.err, "--black-box");
   const std::string triggers = folder.path("t");
