@@ -96,6 +96,12 @@ Cases BadFiles::data_sets() {
   cases.push_back({"a file as folder", eval_with("cifar10:" + path("phrase")), 3, "no cifar10"});
   cases.push_back(
       {"no folder of a hundred", eval_with("cifar100:" + path("nowhere")), 3, "no cifar100 data"});
+  const std::string picture = png_file(pattern({40, 33}));
+  put("pictures/a/1.png", picture);
+  put("pictures/a/2.png", picture.substr(0, picture.size() / 2));
+  cases.push_back({"half a picture", eval_with("pictures:" + path("pictures")), 3, "damaged PNG"});
+  cases.push_back(
+      {"no folder of pictures", eval_with("pictures:" + path("nowhere")), 3, "cannot list"});
   // Of the hundred classes by `train`: it reads both splits.
   const auto hundred = [&](const char* what, const std::string& train, const std::string& test,
                            const char* reason) {

@@ -22,6 +22,7 @@ TEST(DataSpec, KnownForms) {
   EXPECT_EQ(parse_data_spec("cifar10:/data/c").name, "cifar10");
   EXPECT_EQ(parse_data_spec("cifar10:/data/c:1").folder, "/data/c:1");
   EXPECT_EQ(parse_data_spec("cifar100:d").name, "cifar100");
+  EXPECT_EQ(parse_data_spec("pictures:/data/p:1").folder, "/data/p:1");
   EXPECT_EQ(parse_data_spec("synthetic").n, 0);
   EXPECT_EQ(parse_data_spec("synthetic:N=123").n, 123);
 }
@@ -31,7 +32,9 @@ TEST(DataSpec, RefusesWithTheKnownForms) {
     const char* text;
     const char* reason;
   } cases[] = {
-      {"", "unknown data set \"\"; known are cifar10:DIR, cifar100:DIR, synthetic[:N=COUNT]"},
+      {"",
+       "unknown data set \"\"; known are cifar10:DIR, cifar100:DIR, pictures:DIR, "
+       "synthetic[:N=COUNT]"},
       {"cifr10:x", "did you mean cifar10?"},
       {"CIFAR-10", "unknown data set \"CIFAR-10\""},
       {"sinthetic", "did you mean synthetic?"},
@@ -39,6 +42,7 @@ TEST(DataSpec, RefusesWithTheKnownForms) {
       {"\x1b[31m", "unknown data set \"\\x1b[31m\""},
       {"cifar10", "needs its folder: cifar10:DIR"},
       {"cifar100:", "needs its folder: cifar100:DIR"},
+      {"pictures", "needs its folder: pictures:DIR"},
       {"synthetic:", "COUNT from 1 to 1000000"},
       {"synthetic:N=", "COUNT from 1 to 1000000"},
       {"synthetic:N=0", "COUNT from 1 to 1000000"},

@@ -105,9 +105,8 @@ Dataset load_cifar(const Layout& layout, const std::string& folder, Split split,
   Dataset set;
   set.classes = static_cast<int64_t>(layout.class_names.size());
   set.class_names.assign(layout.class_names.begin(), layout.class_names.end());
-  set.mean = {0.4914f, 0.4822f,
-              0.4465f};  // of CIFAR-10; the reference implementations use them for both sets
-  set.stddev = {0.2023f, 0.1994f, 0.2010f, 1};
+  set.mean = kCifarMean;
+  set.stddev = kCifarStddev;
   const std::filesystem::path found = find_folder(layout, folder, files.front());
   const size_t wanted = limit > 0 ? static_cast<size_t>(limit) : SIZE_MAX;
   for (const std::string& file : files)

@@ -3,11 +3,17 @@
 // of 32 x 32.
 #pragma once
 
+#include <array>
 #include <string>
 
 #include "train/data/dataset.hpp"
 
 namespace passnorm::train {
+
+/// Of CIFAR-10's images. PAN's code normalises every set of images with them, CIFAR-100 and
+/// Caltech's too.
+inline constexpr std::array<float, 4> kCifarMean{0.4914f, 0.4822f, 0.4465f},
+    kCifarStddev{0.2023f, 0.1994f, 0.2010f, 1};
 
 /// data_batch_1.bin .. data_batch_5.bin or test_batch.bin, in `folder` or its cifar-10-batches-bin.
 /// Error(kInput) when a file is missing, empty or not whole records, or a label is out of range.

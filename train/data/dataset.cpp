@@ -10,6 +10,7 @@
 #include "train/data/cifar.hpp"
 #include "train/data/modelnet.hpp"
 #include "train/data/npy.hpp"
+#include "train/data/pictures.hpp"
 #include "train/data/synthetic.hpp"
 #include "train/data/synthetic3d.hpp"
 
@@ -32,6 +33,10 @@ constexpr Kind kKinds[] = {
     {"cifar100", "cifar100:DIR", true, false,
      [](const DataSpec& s, Split split, int64_t limit) {
        return cifar100(s.folder, split, limit);
+     }},
+    {"pictures", "pictures:DIR", true, false,
+     [](const DataSpec& s, Split split, int64_t limit) {
+       return pictures(s.folder, split, limit);
      }},
     {"synthetic", "synthetic[:N=COUNT]", false, false,
      [](const DataSpec& s, Split split, int64_t limit) {

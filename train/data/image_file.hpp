@@ -27,6 +27,9 @@ struct ImageLimits {
   int64_t pixels = int64_t{1} << 26;  ///< of the picture
 };
 
+/// What a file may take.
+inline constexpr uint64_t kMaxPictureBytes = uint64_t{64} << 20;
+
 /// The picture in the bytes of a JPEG or PNG file, told apart by their first bytes. As PIL's
 /// convert("RGB"): grey and palette become RGB, transparency is dropped, of 16 bits the upper 8
 /// stay, colour profiles and orientation tags are not applied. Error(kInput), one line that starts

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
-#include <tuple>
 #include <utility>
 
 #include "engine/io/crypto.hpp"
@@ -13,6 +12,7 @@
 #include "engine/io/text.hpp"
 #include "kernels/runtime/check.hpp"
 #include "kernels/runtime/dtype.hpp"
+#include "train/data/folders.hpp"
 #include "train/data/mesh.hpp"
 #include "train/data/npy.hpp"
 
@@ -26,25 +26,12 @@ constexpr uint64_t kMaxListBytes = 1 << 20;
 constexpr uint64_t kMaxCloudBytes = uint64_t{64} << 20;
 constexpr uint64_t kMaxMeshBytes = uint64_t{512} << 20;
 constexpr uint64_t kMaxPackedBytes = uint64_t{8} << 30;
-constexpr int64_t kMaxClasses = 10'000;
 
 const char* name_of(Split split) { return split == Split::kTrain ? "train" : "test"; }
 
 bool is_there(const fs::path& path) {
   std::error_code ignored;
   return fs::exists(path, ignored);
-}
-
-/// Names of the folder's entries that do not begin with a dot, in order of their bytes.
-std::vector<std::string> list(const fs::path& folder) {
-  std::vector<std::string> names;
-  std::error_code error;
-  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error))
-    if (std::string name = it->path().filename(); !name.starts_with('.'))
-      names.push_back(std::move(name));
-  if (error) fail(Fault::kInput, folder.string(), ": cannot list: ", error.message());
-  std::ranges::sort(names);
-  return names;
 }
 
 std::vector<std::string> read_names(const std::string& path) {
@@ -62,22 +49,6 @@ std::vector<std::string> read_names(const std::string& path) {
   if (names.empty() || std::ssize(names) > kMaxClasses)
     fail(Fault::kInput, path, ": ", names.size(), " names of classes, expected 1 to ", kMaxClasses);
   return names;
-}
-
-/// The first `limit` (0: all) of clouds with these labels: the first of every class, the second, ..
-std::vector<int64_t> in_turn(std::span<const int32_t> labels, int64_t limit) {
-  std::vector<std::tuple<int64_t, int32_t, int64_t>> order;  // place in the class, class, cloud
-  std::vector<int64_t> seen;
-  for (int64_t i = 0; i < std::ssize(labels); ++i) {
-    const auto label = static_cast<size_t>(labels[static_cast<size_t>(i)]);
-    if (label >= seen.size()) seen.resize(label + 1);
-    order.emplace_back(seen[label]++, static_cast<int32_t>(label), i);
-  }
-  std::ranges::sort(order);
-  if (limit > 0 && limit < std::ssize(order)) order.resize(static_cast<size_t>(limit));
-  std::vector<int64_t> out;
-  for (const auto& [place, label, i] : order) out.push_back(i);
-  return out;
 }
 
 /// A set without clouds.
@@ -147,7 +118,7 @@ struct Entry {
 std::vector<Entry> list_npy(const fs::path& folder) {
   std::vector<Entry> entries;
   if (!is_there(folder)) return entries;
-  for (const std::string& name : list(folder)) {
+  for (const std::string& name : list_folder(folder)) {
     if (!name.ends_with(".npy")) continue;
     const std::string_view stem = std::string_view(name).substr(0, name.size() - 4);
     const size_t from = stem.rfind('_') + 1;  // 0 without one
@@ -210,7 +181,7 @@ Random random_of(const fs::path& path) {
 /// Folders with train/ or test/.
 std::vector<std::string> list_classes(const fs::path& folder) {
   std::vector<std::string> names;
-  for (const std::string& name : list(folder))
+  for (const std::string& name : list_folder(folder))
     if (is_there(folder / name / "train") || is_there(folder / name / "test"))
       names.push_back(name);
   return names;
@@ -223,7 +194,7 @@ Dataset load_off(const fs::path& folder, const std::vector<std::string>& classes
   for (const std::string& name : classes) {
     const fs::path files = folder / name / name_of(split);
     if (is_there(files))
-      for (const std::string& file : list(files))
+      for (const std::string& file : list_folder(files))
         if (file.ends_with(".off"))
           entries.push_back({(files / file).string(), static_cast<int32_t>(names.size())});
     names.push_back(printable(name));

@@ -24,7 +24,6 @@ constexpr const char* kLabels = "labels-cifar.txt";
 constexpr const char* kPictures = "pics";
 constexpr const char* kClouds = "clouds";
 constexpr uint64_t kMaxListBytes = uint64_t{16} << 20;
-constexpr uint64_t kMaxPictureBytes = uint64_t{64} << 20;
 
 /// Where the files of a set without a list lie.
 const char* place_of_files(const fs::path& folder) {
