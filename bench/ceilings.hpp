@@ -10,7 +10,8 @@
 namespace passnorm::bench {
 
 /// Each is measured at its first use: the best of several rounds; on a CPU on all threads of the
-/// stream, on a GPU over so much memory that none of it is found in the L2 cache.
+/// stream, on a GPU over as many sets of operands as sets_beyond_cache() says: like small kernels,
+/// small copies are of the L2 cache.
 class Ceilings {
  public:
   explicit Ceilings(Stream& stream) : stream_(stream) {}

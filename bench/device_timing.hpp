@@ -20,7 +20,8 @@ DeviceTimes time_on_device(Stream& stream, const std::function<void()>& work, do
                            int repetitions, bool recordable = true);
 
 /// How many sets of operands of `bytes` each a work must walk over so that none is still in the L2
-/// cache when its turn comes again; 1 on the CPU.
+/// cache when its turn comes again, but at most 64: what is smaller than a 32nd of the cache may be
+/// found there. 1 on the CPU.
 int64_t sets_beyond_cache(Stream& stream, double bytes);
 
 }  // namespace passnorm::bench

@@ -34,8 +34,8 @@ struct KernelReport {
   std::map<std::string, double> ceilings;  ///< bytes/s and FLOP/s
 };
 
-/// Every kernel family on the shapes of bench/cases. On a GPU the device's time, over so many sets
-/// of operands that none is found in the L2 cache; calls are replayed from a graph.
+/// Every kernel family on the shapes of bench/cases. On a GPU the device's time, over as many sets
+/// of operands as sets_beyond_cache() says; calls are replayed from a graph.
 /// Error(kUsage) for a filter that is no regular expression or finds nothing.
 KernelReport time_kernels(Stream& stream, const KernelBench& options);
 

@@ -260,7 +260,7 @@ WORKS = {}
 
 def work(o, name, build, *more):
     """The work of these arguments in a memory layout; a server keeps the last ones."""
-    key = (name, *more, o.mode, o.model, o.scheme, o.sites, o.branch, o.batch, o.precision, o.compile, o.published)
+    key = (name, *more, o.mode, o.model, o.scheme, o.sites, o.branch, o.batch, o.precision, o.compile, o.published, o.no_tf32)
     if key not in WORKS:
         while len(WORKS) >= 6:
             del WORKS[next(iter(WORKS))]
@@ -284,7 +284,8 @@ def layout(tensor, name):
 def compiled(function, o):
     if not o.compile:
         return function
-    return torch.compile(function, mode=None if o.compile == "default" else o.compile)
+    # Not dynamic: a server that is asked for a second batch would else compile for any size, which is slower.
+    return torch.compile(function, mode=None if o.compile == "default" else o.compile, dynamic=False)
 
 
 def over_layouts(o, measure):
@@ -386,7 +387,7 @@ def norm(o):
         mean, var = torch.zeros(shape[1], device=o.device), torch.ones(shape[1], device=o.device)
 
         def tensor():
-            return layout(torch.rand(shape) * 2 - 1, name).to(o.device, dtype)
+            return layout(torch.rand(shape, device=o.device) * 2 - 1, name).to(dtype)
 
         # On a GPU so many that every one has left the L2 cache when its turn comes again.
         cache = getattr(torch.cuda.get_device_properties(0), "L2_cache_size", 64 << 20) if o.device == "cuda" else 0
@@ -509,6 +510,7 @@ def parse(arguments):
     parser.add_argument("--memory-format", choices=["nchw", "channels_last", "best"], default="best")
     parser.add_argument("--precision", choices=["f32", "bf16", "f16"], default="f32",
                         help="of torch.autocast (norm: of the tensors); f16 scales the loss")
+    parser.add_argument("--no-tf32", action="store_true", help="f32 is IEEE's in convolutions, too, where PyTorch takes TF32 on a GPU")
     parser.add_argument("--compile", nargs="?", const="default", metavar="MODE", help="torch.compile, PyTorch 2")
     parser.add_argument("--published", action="store_true",
                         help="step: as the published trainers do, which read every loss after each step; the optimiser is not fused")
@@ -521,6 +523,8 @@ def run(o):
         raise RuntimeError("this PyTorch finds no GPU")
     torch.set_num_threads(o.threads)
     torch.backends.cudnn.benchmark = True
+    # PyTorch's own choice, if not asked for less: TF32 in convolutions, not in matrix products.
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = not o.no_tf32, False
     result = MODES[o.mode](o)
     result.update(mode=o.mode, torch=torch.__version__, device=o.device, threads=torch.get_num_threads(), precision=o.precision,
                   compile=o.compile, published=o.published, batch=o.batch, peak_resident_mib=peak_resident_mib())

@@ -110,6 +110,7 @@ class StandIns(unittest.TestCase):
         self.assertEqual(document["torch"], ["1.9", "2.0"])
         row = document["rows"][0]
         self.assertEqual((row["name"], row["ratio"], row["noise"], row["memory_ratio"]), ("step resnet18 none", 3.0, 0, 0.25))
+        self.assertNotIn("left_out", row)
         self.assertIn("| step resnet18 none | 10.0 ms | 30.0 ms | 2.0 nchw | **3.00** (3.00-3.00) | 1.7 | 0.25 |", done.stdout)
         for line in self.calls.read_text().splitlines():
             self.assertIn("--threads 2", line)
@@ -148,7 +149,13 @@ class StandIns(unittest.TestCase):
         Path(broken).write_text(Path(broken).read_text().replace("echo '{", "echo no memory >&2; exit 3; echo '{"))
         done = self.run_script("--python", broken, "--rows", "step resnet18 none", "--no-compile")
         self.assertEqual(done.returncode, 2)
-        self.assertIn("exit 3: no memory", done.stderr)
+        left_out = {f"2.0 {layout}": "exit 3: no memory" for layout in ("nchw", "channels_last")}
+        lines = [f"step resnet18 none: without PyTorch {label}: {why}" for label, why in left_out.items()]
+        self.assertEqual(done.stderr.splitlines(), [*lines, "scripts/peers: step resnet18 none: no PyTorch ran"])
+        done = self.run_script("--python", broken, "--python", self.put("fast", 30, "2.1"), "--rows", "step resnet18 none", "--rounds", "1",
+                               "--no-compile")
+        self.assertEqual((done.returncode, done.stderr.splitlines()[:2]), (0, lines))
+        self.assertEqual(json.loads(self.results.read_text())["rows"][0]["left_out"], left_out)
 
 
 if __name__ == "__main__":
