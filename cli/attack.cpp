@@ -189,6 +189,7 @@ int run(const Options& o) {
     const AttackCall call{.steps = links(steps, i, all),
                           .model = *opened.loaded.model,
                           .model_sha256 = to_hex(opened.model_sha256),
+                          .passport_sha256 = to_hex(opened.passport_sha256.value()),
                           .data = o.data,
                           .other_data = o.other_data,
                           .triggers = o.triggers,

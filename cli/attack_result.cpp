@@ -76,6 +76,7 @@ Json attack_json(const AttackCall& c, const verify::AttackResult& result) {
             {"classes", options.classes},
             {"sites", std::move(sites)},
             {"sha256", c.model_sha256}}},
+          {"passport_sha256", c.passport_sha256},
           {"data", c.data},
           {"other_data", given_or_null(c.other_data)},
           {"triggers", given_or_null(c.triggers)},

@@ -15,7 +15,8 @@ namespace passnorm::cli {
 struct AttackCall {
   std::span<const AttackStep> steps;  ///< the attack, behind those that it goes on from
   const Model& model;
-  std::string model_sha256;  ///< of the released file, in hexadecimal
+  /// Of the released file and of the owner's passport, in hexadecimal.
+  std::string model_sha256, passport_sha256;
   /// As they were given; other_data and triggers empty where there are none.
   std::string data, other_data, triggers;
   std::optional<Hash256> triggers_sha256;  ///< triggers_hash()

@@ -228,7 +228,9 @@ int verify_black_box(const VerifyOptions& o) {
   std::optional<train::TriggerOwner> owner;
   if (!o.owner_file.empty())
     owner = train::TriggerOwner::load(o.owner_file, o.model.passphrase.asker());
-  const Answers a = o.predictions.empty() ? answers_of_model(o) : answers_of_tables(o);
+  Answers a = o.predictions.empty() ? answers_of_model(o) : answers_of_tables(o);
+  a.examined["triggers"] = o.triggers;
+  a.examined["data"] = data_json(o.data, o.limit_test);
   if (a.classes < 2) fail(Fault::kUsage, "the answers of a network with one class tell nothing");
   const Binding b = binding_of(o, a, owner);
   const verify::BlackBoxClaim claim =

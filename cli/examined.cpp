@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "engine/io/file.hpp"
+#include "models/replaced_layers.hpp"
 #include "passnorm/version.hpp"
 
 namespace passnorm::cli {
@@ -21,6 +24,13 @@ Examined Examined::open(const ModelArgument& argument, const Machine& machine, A
   std::vector<std::byte> bytes = read_file(file, kMaxFile);
   out.model_sha256 = sha256(bytes);
   const SafeTensors tensors = SafeTensors::parse(file, std::move(bytes));
+  if (as == As::kSuspect) {
+    Passport rest = models::without_replaced_layers(*out.passport, tensors);
+    for (const SitePassport& s : out.passport->sites())
+      if (std::ranges::find(rest.sites(), s.site, &SitePassport::site) == rest.sites().end())
+        out.left_out.push_back(s.site.name);
+    out.passport = std::move(rest);
+  }
   out.loaded = as == As::kSuspect
                    ? models::load_suspect(tensors, *out.passport, machine.stream())
                    : models::load_released(tensors, out.passport ? &*out.passport : nullptr,
@@ -30,6 +40,10 @@ Examined Examined::open(const ModelArgument& argument, const Machine& machine, A
 
 Json hash_json(const std::optional<Hash256>& hash) {
   return hash ? Json(to_hex(*hash)) : Json(nullptr);
+}
+
+Json data_json(const std::string& spec, int64_t limit_test) {
+  return spec.empty() ? Json(nullptr) : Json{{"spec", spec}, {"limit_test", limit_test}};
 }
 
 Hash256 triggers_hash(const train::TriggerManifest& manifest) {
@@ -47,7 +61,8 @@ Json examined_json(const Examined* network,
             {"architecture", model.architecture().name},
             {"norm", options.folded ? "folded" : name_of(options.norm)},
             {"scheme", nullptr},
-            {"keys", nullptr}};
+            {"keys", nullptr},
+            {"sites_left_out", network->left_out}};
     if (const auto& passport = network->passport) {
       json["scheme"] = passport->scheme->name;
       json["keys"] = name_of(passport->source());

@@ -11,10 +11,12 @@
 namespace passnorm::cli {
 
 /// A network, and a passport where one is given, with the hashes of the very bytes that they were
-/// made from.
+/// made from. Of a suspect the passport is models::without_replaced_layers.
 struct Examined {
   models::LoadedModel loaded;
   std::optional<Passport> passport;
+  /// Sites of the passport that the suspect's new last layer has no place for, of kSuspect.
+  std::vector<std::string> left_out;
   Hash256 model_sha256{};
   std::optional<Hash256> passport_sha256;
 
@@ -37,5 +39,8 @@ Hash256 triggers_hash(const train::TriggerManifest& manifest);
 Json examined_json(
     const Examined* network,
     std::initializer_list<std::pair<const char*, std::optional<Hash256>>> files = {});
+
+/// "data" of such a claim, as it was given: {spec, limit_test}, or null.
+Json data_json(const std::string& spec, int64_t limit_test);
 
 }  // namespace passnorm::cli

@@ -25,6 +25,11 @@ int run(const VerifyOptions& o) {
   if (o.black_box) return verify_black_box(o);
   check_options(o);
   const Examined examined = Examined::open(o.model, o.machine, Examined::As::kSuspect);
+  for (const std::string& site : examined.left_out)
+    fmt::print(stderr,
+               "note: {}: the network's layer is a new one, for other classes: the claim is that "
+               "of the other sites\n",
+               site);
   Model& model = *examined.loaded.model;
   if (!o.data.empty() && !examined.loaded.complete)
     fail(Fault::kUsage,
@@ -40,6 +45,7 @@ int run(const VerifyOptions& o) {
   if (o.json) {
     Json json = claim_json(claim);
     json["examined"] = examined_json(&examined);
+    json["examined"]["data"] = data_json(o.data, o.limit_test);
     print_json(json);
   } else {
     fmt::print("{}", claim_text(claim, data.noun()));

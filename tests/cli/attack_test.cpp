@@ -54,16 +54,27 @@ TEST(AttackCommand, WritesOneDocument) {
   const Finished f = v.attack("prune", {"--set", "rates=0.5,1", "--json", "--out", v.out});
   ASSERT_EQ(f.code, 0) << f.err;
   const Json json = f.json();
-  EXPECT_EQ(keys(json), (std::vector<std::string>{"format",         "attack",
-                                                  "description",    "source",
-                                                  "settings",       "seed",
-                                                  "batch",          "chain",
-                                                  "links",          "model",
-                                                  "data",           "other_data",
-                                                  "triggers",       "triggers_sha256",
-                                                  "limit_train",    "limit_test",
-                                                  "test_images",    "other_test_images",
-                                                  "trigger_images", "axis",
+  EXPECT_EQ(keys(json), (std::vector<std::string>{"format",
+                                                  "attack",
+                                                  "description",
+                                                  "source",
+                                                  "settings",
+                                                  "seed",
+                                                  "batch",
+                                                  "chain",
+                                                  "links",
+                                                  "model",
+                                                  "passport_sha256",
+                                                  "data",
+                                                  "other_data",
+                                                  "triggers",
+                                                  "triggers_sha256",
+                                                  "limit_train",
+                                                  "limit_test",
+                                                  "test_images",
+                                                  "other_test_images",
+                                                  "trigger_images",
+                                                  "axis",
                                                   "points"}));
   EXPECT_EQ(json.at("format"), "passnorm.attack/1");
   EXPECT_EQ(json.at("settings"),
@@ -84,6 +95,7 @@ TEST(AttackCommand, WritesOneDocument) {
       (Json::array({{{"name", "conv3"}, {"bits", 128}}, {{"name", "conv4"}, {"bits", 128}}})));
   EXPECT_EQ(json.at("model").at("sha256"),
             to_hex(sha256(read_file(v.path + "/model.safetensors", 1 << 26))));
+  EXPECT_EQ(json.at("passport_sha256"), to_hex(sha256(read_file(v.passport, 1 << 26))));
   const Json& points = json.at("points");
   ASSERT_EQ(points.size(), 3u);
   EXPECT_EQ(keys(points[0]),

@@ -90,6 +90,31 @@ TEST(PointNetRun, TrainsEvaluatesVerifiesAndResumes) {
   EXPECT_EQ(f.code, 0) << f.err;
 }
 
+/// PointNet's last layer is a site; another task's classes replace it.
+TEST(PointNetRun, AfterATransferTheOtherSitesAreVerified) {
+  const TemporaryFolder folder;
+  write_packed(folder, "other", 24, 32);
+  const std::string out = folder.path("run"), passport = out + "/owner.passport",
+                    attacks = folder.path("attacks");
+  Finished f = passnorm(train_pointnet(out));
+  ASSERT_EQ(f.code, 0) << f.err;
+  f = passnorm({"attack", "fine-tune", out, "--passport", passport, "--data",
+                "synthetic3d:N=64:points=32", "--other-data",
+                "modelnet:" + folder.path("other") + ":points=32", "--batch", "8", "--set",
+                "task=other", "--set", "epochs=1", "--out", attacks, "--json"});
+  ASSERT_EQ(f.code, 0) << f.err;
+  const Json attacked = f.json()["points"].back()["owner"];
+  ASSERT_EQ(attacked["sites"].size(), 5u);
+  f = passnorm({"verify", attacks + "/attack-fine-tune.safetensors", "--passport", passport,
+                "--null", "0", "--json"});
+  EXPECT_TRUE(f.code == 0 || f.code == 1) << f.err;
+  EXPECT_CONTAINS(f.err, "note: p3: the network's layer is a new one");
+  Json claim = f.json();
+  EXPECT_EQ(claim["examined"]["sites_left_out"], Json::array({"p3"}));
+  for (const char* key : {"verdict", "bits_bound", "signature", "bits", "log2_p", "sites"})
+    EXPECT_EQ(claim[key], attacked[key]) << key;
+}
+
 TEST(PointNetRun, DryRunTellsOfClouds) {
   const TemporaryFolder folder;
   const Finished f = passnorm(train_pointnet(folder.path("run"), {{"--dry-run", ""}}));
@@ -140,6 +165,9 @@ TEST_F(BadClouds, Refused) {
   add("a mesh without area", "bed/train/a.off", "OFF\n3 1 0\n0 0 0\n1 1 1\n2 2 2\n3 0 1 2\n",
       "no area");
   add("no meshes", "bed/train/a.obj", "", "no files CLASS/train/*.off");
+  for (const char* split : {"train", "test"}) put(concat("one/", split, "/a_0.npy"), npy);
+  cases.push_back({"one class", train("modelnet:" + path("one") + ":points=4"), 2,
+                   "has one class: there is nothing to tell apart"});
   cases.push_back({"no folder", train("modelnet:" + path("nowhere")), 3, "no clouds: expected"});
   cases.push_back({"no points", train("synthetic3d:points=0"), 2, "COUNT from 1"});
   cases.push_back({"images for PointNet", train("synthetic:N=40"), 2,

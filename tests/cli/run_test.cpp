@@ -240,7 +240,9 @@ TEST_F(Runs, VerifySettlesTheClaim) {
   // What was examined, by what: enough to do it again.
   const Json& examined = json["examined"];
   EXPECT_EQ(keys(examined), (Keys{"model_sha256", "passport_sha256", "architecture", "norm",
-                                  "scheme", "keys", "program"}));
+                                  "scheme", "keys", "sites_left_out", "program", "data"}));
+  EXPECT_EQ(examined["sites_left_out"], Json::array());
+  EXPECT_EQ(examined["data"], (Json{{"spec", kData}, {"limit_test", 100}}));
   const auto sha256_of = [](const std::string& file) {
     return to_hex(sha256(read_file(file, 1 << 26)));
   };

@@ -3,6 +3,7 @@
 
 #include "kernels/elementwise.hpp"
 #include "models/copy.hpp"
+#include "models/replaced_layers.hpp"
 #include "verify/attacks/rows.hpp"
 #include "verify/attacks/training.hpp"
 
@@ -42,26 +43,6 @@ std::unique_ptr<Model> written_back(const AttackInput& input, const Model& thief
     return !in_last_layer(*model, to.name) && (statistics || !renamed_buffer);
   });
   return model;
-}
-
-/// The last layer of another task is new, and with other classes there is no place for its
-/// passport: the claim is that of the other sites.
-Passport without_last_layer(const Model& model, const Passport& passport) {
-  std::vector<SitePassport> kept;
-  std::vector<Site> sites;
-  for (const SitePassport& s : passport.sites()) {
-    if (in_last_layer(model, s.site.name + ".")) continue;
-    kept.push_back(s);
-    sites.push_back(s.site);
-  }
-  if (kept.size() == passport.sites().size()) return passport;
-  // Of a seed every site's key and bits follow for themselves; bits of given keys are bound to all.
-  Passport rest = passport.source() == Passport::Source::kRandom &&
-                          passport.signature().kind != Signature::Kind::kFree
-                      ? Passport::random(sites, passport.seed(), passport.signature())
-                      : Passport::from_keys(std::move(kept), Passport::Source::kGiven,
-                                            {Signature::Kind::kFree, ""});
-  return rest;
 }
 
 void add_accuracy(AttackPoint& point, const std::string& name,
@@ -137,13 +118,9 @@ class FineTuning {
     return point;
   }
 
-  Passport passport_for(const Model& thief) const {
-    return other_ ? without_last_layer(thief, input_.passport) : input_.passport;
-  }
-
   /// The claim's accuracy is that on the other task.
   AttackPoint point_of_other_task(Model& thief, double epoch) {
-    Passport passport = passport_for(thief);
+    Passport passport = models::without_replaced_layers(input_.passport, thief);
     models::take_lane_state(input_.model, passport);
     const auto suspect = models::with_passport(thief, passport);
     AttackPoint point{
@@ -162,7 +139,7 @@ class FineTuning {
   /// Share of the bits in the signs of his scale: what DeepIPR's program detects, for which the
   /// passport's keys are not needed.
   double bits_in_scale(Model& thief) const {
-    const Passport passport = passport_for(thief);
+    const Passport passport = models::without_replaced_layers(input_.passport, thief);
     int64_t matched = 0;
     for (const SitePassport& site : passport.sites()) {
       const Parameter* scale = thief.parameters().find(site.site.name + ".bn.weight");
