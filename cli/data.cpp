@@ -43,7 +43,8 @@ struct Triggers {
   }
 };
 
-/// Runs `make`, which writes a set for an owner, and keeps the owner's secret.
+/// Keeps the owner's secret, and runs `make`, which writes a set for it: a set whose secret is lost
+/// would be worth nothing.
 train::TriggerManifest with_owner(
     const Triggers& o,
     const std::function<train::TriggerManifest(const train::TriggerOwner&)>& make) {
@@ -53,9 +54,13 @@ train::TriggerManifest with_owner(
   std::optional<SecretText> passphrase;
   if (o.seal) passphrase = o.passphrase.choose(o.owner_file);
   const train::TriggerOwner owner = o.owner();
-  train::TriggerManifest manifest = make(owner);
   owner.save(o.owner_file, passphrase ? &*passphrase : nullptr);
-  return manifest;
+  try {
+    return make(owner);
+  } catch (...) {
+    std::filesystem::remove(o.owner_file, ignored);  // of a set that is not there
+    throw;
+  }
 }
 
 /// Without an owner the labels are free.

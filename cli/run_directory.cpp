@@ -49,8 +49,8 @@ void RunDirectory::start(bool overwrite) const {
   train::remove_checkpoints(file("checkpoints"));
 }
 
-void RunDirectory::write(const char* name, const std::string& text) const {
-  write_file_atomic(file(name), bytes_of(text));
+void RunDirectory::write(const char* name, const std::string& text, mode_t mode) const {
+  write_file_atomic(file(name), bytes_of(text), {.mode = mode});
 }
 
 void RunDirectory::append(const char* name, const std::string& header, int64_t lines_before,

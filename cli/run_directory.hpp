@@ -21,7 +21,7 @@ class RunDirectory {
   /// For a new run: makes the folder. Error(kUsage) where an earlier run lies, unless overwrite,
   /// which removes it: a new passport never stands beside an old model.
   void start(bool overwrite) const;
-  void write(const char* name, const std::string& text) const;
+  void write(const char* name, const std::string& text, mode_t mode = 0644) const;
 
   /// The epoch's line in both metrics files. Lines of this epoch and later ones, which a run left
   /// that was killed and is continued, go.

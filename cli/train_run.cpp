@@ -31,7 +31,8 @@ Passport make_passport(const TrainOptions& o, const Model& model, const train::D
                               ? Secret32(hash256("passnorm passport of a seed v1", {*o.seed}))
                               : Secret32::random();
   if (o.passport == "random") return Passport::random(model.sites(), secret, signature);
-  const std::shared_ptr<Stream> stream = model.shared_stream();
+  // Its memory, in which the keys were computed, goes with it.
+  const std::shared_ptr<Stream> stream = o.machine.stream();
   auto pretrained = models::load_released(model_file(o.pretrained), nullptr, stream);
   train::Dataset images = test;
   train::normalise_as(images, pretrained.normalisation);
@@ -65,10 +66,30 @@ void check_passport_options(const TrainOptions& o) {
   if (o.secret == "seed" && !o.seed)
     fail(Fault::kUsage, "--secret seed needs --seed: a seed that is drawn stands in config.toml");
   if (!passport && o.seal) fail(Fault::kUsage, "--scheme none has no passport to seal");
+  if (o.seal && !o.resume && o.seed && o.secret != "random")
+    fail(Fault::kUsage,
+         "--seal with --seed: the passport follows from the seed, which stands in config.toml; add "
+         "--secret random, which draws it, or leave out --seal");
   if (passport && !o.resume && o.passport != "random" && o.pretrained.empty())
     fail(
         Fault::kUsage, "--passport ", o.passport,
         " needs --pretrained: an ordinary network of the same kind (train one with --scheme none)");
+}
+
+/// Of a run that is continued: what is asked for again must be as it is.
+void check_continued(const TrainOptions& o, const Passport& passport, bool sealed) {
+  if (o.seal && !sealed)
+    fail(Fault::kUsage,
+         "--seal: the passport of the run that is continued is not sealed, and is kept as it is; "
+         "leave out --seal");
+  const bool ascii = !o.signature_ascii.empty();
+  const std::string& text = ascii ? o.signature_ascii : o.signature;
+  const Signature& signature = passport.signature();
+  const Signature::Kind kind = ascii ? Signature::Kind::kAscii : Signature::Kind::kText;
+  if (!text.empty() && (signature.kind != kind || signature.text != text))
+    fail(Fault::kUsage, ascii ? "--signature-ascii " : "--signature ", quote(text),
+         ": the run that is continued has a passport of another signature, and keeps it; leave "
+         "the option out, or start a new run");
 }
 
 }  // namespace
@@ -100,6 +121,8 @@ TrainingSetup set_up(TrainOptions& o) {
   const bool times_gram = o.orthogonality == "times-gram";
   if (times_gram && !s.data.is_cloud())
     fail(Fault::kUsage, "--orthogonality times-gram: --model ", o.model, " has no transforms");
+  if (s.data.classes < 2)
+    fail(Fault::kUsage, "--data ", quote(o.data), " has one class: there is nothing to tell apart");
   for (train::Dataset* set : {&s.data, &s.test}) train::choose_normalisation(*set, o.normalise);
   if (!o.triggers.empty()) s.triggers = train::trigger_set(o.triggers, s.data);
   // What fit would find too late: the run's folder and passport are written before it begins.
@@ -142,12 +165,13 @@ TrainedRun run_training(TrainOptions o) {
   std::optional<SecretText> passphrase;  // asked for before the work, not after it
   if (o.seal && !o.resume) passphrase = o.passphrase.choose(passport_file);
   TrainedRun run;
-  if (has_passport && o.resume)
+  if (has_passport && o.resume) {
     run.passport = Passport::load(passport_file, [&](const std::string& path) {
       passphrase = o.passphrase.asker()(path);
       return *passphrase;
     });
-  else if (has_passport)
+    check_continued(o, *run.passport, passphrase.has_value());
+  } else if (has_passport)
     run.passport = make_passport(o, model, setup.test);
   const auto save_passport = [&] {
     if (!run.passport) return;
@@ -171,11 +195,14 @@ TrainedRun run_training(TrainOptions o) {
     line.note("without --signature the bits stand for nobody: claims are inconclusive at best");
   if (!o.resume) {
     save_passport();  // the keys are safe, however the training ends
+    const bool is_secret = has_passport && o.secret == "seed";
     directory.write(
         "config.toml",
-        "# All settings of this run but the signature, which is in the passport.\n# The "
-        "same again: passnorm train --config THIS --out DIR\n" +
-            settings_text(o, false));
+        concat("# All settings of this run but the signature, which is in the passport.\n# The "
+               "same again: passnorm train --config THIS --out DIR\n",
+               is_secret ? "# Keep it as the passport itself, which follows from the seed.\n" : "",
+               settings_text(o, false)),
+        is_secret ? 0600 : 0644);
   }
   o.fit.checkpoint.folder = directory.file("checkpoints");
   o.fit.checkpoint.fingerprint =

@@ -1,21 +1,29 @@
 #include "models/propagate_keys.hpp"
 
+#include <algorithm>
 #include <map>
 
 namespace passnorm::models {
 namespace {
 
-/// Inputs of every layer, on the host, [n, C, H, W].
+/// Input of a layer, on the host: of one picture it is the key.
 struct LayerInput {
-  Shape shape;  ///< [n, H, W, C]
-  std::vector<float> values;
+  Shape shape;                 ///< [n, H, W, C]
+  SecretVector<float> values;  ///< [n, C, H, W]
 };
 
-std::map<std::string, LayerInput> layer_inputs(Model& model, const Tensor& images, Mode mode) {
+/// Of the layers at the sites.
+std::map<std::string, LayerInput> layer_inputs(Model& model, std::span<const Site> sites,
+                                               const Tensor& images, Mode mode) {
   std::map<std::string, LayerInput> inputs;
   model.on_layer_input = [&](const std::string& layer, const Var& x) {
+    if (std::ranges::find(sites, layer, &Site::name) == sites.end()) return;
     const TensorSpec spec{.name = layer, .shape = x.shape(), .layout = FileLayout::kConvolution};
-    inputs[layer] = {x.shape(), to_file_order(spec, x.value.to_host(model.stream()))};
+    std::vector<float> host = x.value.to_host(model.stream());
+    std::vector<float> file = to_file_order(spec, host);
+    inputs[layer] = {x.shape(), {file.begin(), file.end()}};
+    for (std::vector<float>* copy : {&host, &file})
+      wipe({reinterpret_cast<uint8_t*>(copy->data()), copy->size() * sizeof(float)});
   };
   Tape tape(model.stream(), Tape::Mode::kForwardOnly);
   Pass pass{.tape = tape, .mode = mode, .passport = nullptr};
@@ -71,8 +79,8 @@ SecretVector<float> one_key(const LayerInput& input, const Secret32& secret,
 Passport propagate_keys(Model& pretrained, std::span<const Site> sites, const KeyImages& images,
                         const PropagateOptions& o) {
   const Mode mode = o.batch_statistics ? Mode::kTrain : Mode::kEvaluate;
-  const auto shift = layer_inputs(pretrained, images.shift, mode);
-  const auto scale = layer_inputs(pretrained, images.scale, mode);
+  const auto shift = layer_inputs(pretrained, sites, images.shift, mode);
+  const auto scale = layer_inputs(pretrained, sites, images.scale, mode);
   std::vector<SitePassport> keys;
   for (const Site& site : sites) {
     const auto at = scale.find(site.name);

@@ -102,6 +102,23 @@ TEST(DataTriggers, DrawsThemAndKeepsTheSecretApart) {
   EXPECT_CONTAINS(few.out, "a claim needs 2^-64: draw more pictures");
 }
 
+/// Labels that are bound to a secret that nobody has would be worth nothing, and a folder with a
+/// list takes no other.
+TEST(DataManifest, KeepsTheSecretFirst) {
+  const TemporaryFolder folder;
+  folder.write("t/pics/1.png", png_file({{32, 32}, std::vector<uint8_t>(3 * 32 * 32)}));
+  const auto bind = [&](const std::string& owner) {
+    return passnorm(
+        {"data", "manifest", folder.path("t"), "--owner-file", owner, "--signature", "(c) Alice"});
+  };
+  EXPECT_TRUE(fails_with(3, bind(folder.path("nowhere/t.owner"))));
+  EXPECT_FALSE(std::filesystem::exists(folder.path("t/manifest.json")));
+  EXPECT_EQ(bind(folder.path("t.owner")).code, 0);
+  // Refused, it leaves no secret of nothing.
+  EXPECT_TRUE(fails_with(3, bind(folder.path("again.owner"))));
+  EXPECT_FALSE(std::filesystem::exists(folder.path("again.owner")));
+}
+
 TEST(DataManifest, OfPicturesOfOthers) {
   const TemporaryFolder folder;
   std::string labels;
@@ -168,8 +185,10 @@ TEST(BlackBox, FromDrawingToVerdict) {
     return to_hex(sha256(read_file(file, 1 << 26)));
   };
   const Json& examined = json["examined"];
-  EXPECT_EQ(keys(examined), (Keys{"model_sha256", "passport_sha256", "architecture", "norm",
-                                  "scheme", "keys", "triggers_sha256", "program"}));
+  EXPECT_EQ(keys(examined),
+            (Keys{"model_sha256", "passport_sha256", "architecture", "norm", "scheme", "keys",
+                  "sites_left_out", "triggers_sha256", "program", "triggers", "data"}));
+  EXPECT_EQ(examined["triggers"], set);
   EXPECT_EQ(examined["model_sha256"], sha256_of(run + "/model.safetensors"));
   EXPECT_EQ(examined["triggers_sha256"], sha256_of(set + "/manifest.json"));
   EXPECT_EQ(examined["architecture"], "tiny");
@@ -222,7 +241,9 @@ TEST(BlackBox, FromDrawingToVerdict) {
   EXPECT_EQ(asked.json()["examined"], (Json{{"predictions_sha256", sha256_of(table)},
                                             {"decoy_predictions_sha256", nullptr},
                                             {"triggers_sha256", examined["triggers_sha256"]},
-                                            {"program", examined["program"]}}));
+                                            {"program", examined["program"]},
+                                            {"triggers", set},
+                                            {"data", nullptr}}));
   const Finished with_decoys =
       passnorm(black_box(set, {"--predictions", table, "--decoy-predictions", alike, "--json"}));
   EXPECT_EQ(with_decoys.code, 9);

@@ -135,6 +135,11 @@ TEST_F(Passports, ASealedPassportNeedsItsPassphrase) {
   EXPECT_EQ(resumed.code, 0) << resumed.err;
   EXPECT_TRUE(
       text_of(read_file(path("run/owner.passport"), 1 << 26)).starts_with("passnorm.sealed/1\n"));
+  EXPECT_EQ(passnorm({"train", "--resume", "--out", path("run"), "--seal", "--passphrase-file",
+                      file, "--signature", "(c) Alice 2026"})
+                .code,
+            0)
+      << "as it is";
   // Refused before anything is done.
   EXPECT_TRUE(fails_with(2, train("no", {{"--passphrase-file", file}})));
   EXPECT_TRUE(fails_with(2, train("no", {{"--seal", ""},
@@ -142,6 +147,46 @@ TEST_F(Passports, ASealedPassportNeedsItsPassphrase) {
                                          {"--scheme", "none"},
                                          {"--signature", " "}})));
   EXPECT_FALSE(std::filesystem::exists(path("no")));
+}
+
+TEST_F(Passports, ARunThatIsContinuedKeepsItsPassport) {
+  ASSERT_EQ(train("run", {{"--epochs", "1"}}).code, 0);
+  const std::string before(text_of(read_file(path("run/owner.passport"), 1 << 26)));
+  const std::string phrase = folder_.write("phrase", "correct horse battery staple\n");
+  std::filesystem::permissions(phrase, std::filesystem::perms::owner_read);
+  const auto resume = [&](std::vector<std::string> more) {
+    std::vector<std::string> arguments = {"train", "--resume", "--out", path("run")};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return passnorm(arguments);
+  };
+  const Finished sealed = resume({"--seal", "--passphrase-file", phrase});
+  EXPECT_TRUE(fails_with(2, sealed));
+  EXPECT_CONTAINS(sealed.err, "is not sealed, and is kept as it is");
+  const Finished named = resume({"--signature", "(c) Bob"});
+  EXPECT_TRUE(fails_with(2, named));
+  EXPECT_CONTAINS(named.err, "a passport of another signature, and keeps it");
+  EXPECT_TRUE(fails_with(2, resume({"--signature-ascii", "Alice"})));
+  EXPECT_TRUE(text_of(read_file(path("run/owner.passport"), 1 << 26)) == before);
+}
+
+/// A seed that the passport follows from is as secret as the passport.
+TEST_F(Passports, SettingsWithTheirSeedAreForTheOwnerOnly) {
+  const auto mode = [&](const char* run) {
+    return std::filesystem::status(path(run) + "/config.toml").permissions() &
+           std::filesystem::perms::all;
+  };
+  using std::filesystem::perms;
+  ASSERT_EQ(train("seed", {{"--seed", "3"}, {"--epochs", "1"}}).code, 0);
+  EXPECT_EQ(mode("seed"), perms::owner_read | perms::owner_write);
+  ASSERT_EQ(train("drawn", {{"--seed", "3"}, {"--secret", "random"}, {"--epochs", "1"}}).code, 0);
+  EXPECT_NE(mode("drawn") & perms::group_read, perms::none);
+  const std::string phrase = folder_.write("phrase", "correct horse battery staple\n");
+  std::filesystem::permissions(phrase, std::filesystem::perms::owner_read);
+  const Finished both =
+      train("both", {{"--seed", "3"}, {"--seal", ""}, {"--passphrase-file", phrase}});
+  EXPECT_TRUE(fails_with(2, both));
+  EXPECT_CONTAINS(both.err, "--secret random");
+  EXPECT_FALSE(std::filesystem::exists(path("both")));
 }
 
 TEST_F(Passports, ASeedDoesNotHaveToGiveThePassport) {

@@ -68,6 +68,7 @@ class Running {
   void send(int signal) const {
     if (pid_ > 0) ::kill(pid_, signal);
   }
+  pid_t pid() const { return pid_; }
   /// Not yet ended (and not waited for).
   bool runs() {
     if (pid_ > 0 && !ended_) ended_ = waitpid(pid_, &status_, WNOHANG) == pid_;

@@ -1,5 +1,7 @@
 // Runs that are stopped or killed, and continued: the same bytes as one that ran through.
 #include <chrono>
+#include <fstream>
+#include <iterator>
 #include <sstream>
 #include <thread>
 
@@ -106,8 +108,9 @@ class Interrupted : public testing::Test {
       ASSERT_EQ(rest.code, 0) << rest.err;
       expect_whole(name);
     }
-    EXPECT_GE(stopped,
-              std::max(1, times / 4));  // the others were too late, or too early to be told
+    // The others were too late, or too early to be told. What is left of one run ends between two
+    // signals, the sooner the faster the machine.
+    EXPECT_GE(stopped, std::max(1, times / (one_run ? 10 : 4)));
     if (!one_run) return;
     const Finished rest = resume(name);
     ASSERT_EQ(rest.code, 0) << rest.err;
@@ -135,6 +138,18 @@ TEST_F(Interrupted, ASecondSignalDoesNotWait) {
   EXPECT_TRUE(running.runs());
   running.send(SIGINT);
   EXPECT_EQ(running.wait().signal, SIGINT);
+}
+
+/// Also where the system pipes dumps to a program, which the limit on their size does not stop.
+TEST_F(Interrupted, ACrashWouldDumpNoMemory) {
+  Running running(with("train", settings("run"), {}));
+  ASSERT_TRUE(wait_for(running, "run/config.toml"));
+  const auto of_process = [&](const char* file) {
+    std::ifstream in(concat("/proc/", running.pid(), "/", file));
+    return std::string(std::istreambuf_iterator<char>(in), {});
+  };
+  EXPECT_EQ(of_process("coredump_filter"), "00000000\n");
+  EXPECT_CONTAINS(of_process("limits"), "Max core file size        0 ");
 }
 
 TEST_F(Interrupted, LinesOfLostEpochsGo) {

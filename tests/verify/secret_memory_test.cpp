@@ -6,6 +6,7 @@
 
 #include "engine/passport/pass.hpp"
 #include "models/model_file.hpp"
+#include "models/propagate_keys.hpp"
 #include "tests/support/files.hpp"
 #include "tests/support/memory_scan.hpp"
 #include "tests/support/networks.hpp"
@@ -220,6 +221,35 @@ TEST_F(SecretMemory, TrainingAndExaminationLeaveNothing) {
     EXPECT_TRUE(claim.bits_bound);
   }
   EXPECT_EQ(scan.found(), Found()) << "after examination";
+}
+
+/// Its keys are what a network computes of pictures.
+TEST_F(SecretMemory, APassportOfImagesLeavesNothing) {
+  const auto model = network();
+  MemoryScan scan;
+  {
+    const auto stream = std::make_shared<CpuStream>(1);
+    const auto pretrained = models::make("tiny", {.seed = 11}, stream);
+    unsettle(*pretrained);
+    const Passport passport = models::propagate_keys(
+        *pretrained, model->sites(),
+        {.shift = pictures(*pretrained, 1, 21), .scale = pictures(*pretrained, 1, 22)},
+        {.secret = fresh_seed(),
+         .signature = Signature::from_text("a"),
+         .source = Passport::Source::kImage});
+    constexpr size_t kNumbers = 16;
+    for (const SitePassport& s : passport.sites())
+      for (const auto* key : {&s.scale_key, &s.shift_key})
+        for (size_t at = 0; at + kNumbers <= key->size(); at += kNumbers) {
+          const auto piece = std::span(*key).subspan(at, kNumbers);
+          // Behind ReLU: zeros are no secret.
+          if (std::ranges::count(piece, 0.0f) <= 4)
+            scan.add("key", std::as_bytes(piece), sizeof(float) * kNumbers,
+                     sizeof(float) * kNumbers);
+        }
+    EXPECT_GE(scan.found()["key"], 100) << "alive";
+  }
+  EXPECT_EQ(scan.found(), Found());
 }
 
 TEST_F(SecretMemory, ATriggerOwnerLeavesNothing) {
