@@ -78,10 +78,18 @@ struct ModelArgument {
 /// The model file of a run directory, or the path itself.
 std::string model_file(const std::string& path);
 
+/// "alexnet | resnet18": of rows with names, for help texts.
+template <class Rows>
+std::string names_of(const Rows& rows) {
+  std::string out;
+  for (const auto& row : rows) out += (out.empty() ? "" : " | ") + std::string(row.name);
+  return out;
+}
+
 /// The data sets that --data names, for help texts.
 inline constexpr const char* kDataForms =
-    "cifar10:DIR | cifar100:DIR | synthetic[:N=COUNT], of images; modelnet:DIR[:points=COUNT] | "
-    "synthetic3d[:N=COUNT][:points=COUNT], of point clouds";
+    "cifar10:DIR | cifar100:DIR | pictures:DIR | synthetic[:N=COUNT], of images; "
+    "modelnet:DIR[:points=COUNT] | synthetic3d[:N=COUNT][:points=COUNT], of point clouds";
 
 /// The test split of SPEC, normalised as the model expects.
 train::Dataset test_set(const std::string& spec, int64_t limit, const Model& model,

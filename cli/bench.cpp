@@ -60,9 +60,8 @@ struct Network {
   int64_t batch = 64;
   std::string precision = "f32";
   void add_to(OptionTable& options) {
-    options.text("model", model, "alexnet | resnet9 | resnet18 | tiny | pointnet", "NAME");
-    options.text("scheme", scheme, "as of passnorm train: none, deepipr-v2, pan and others",
-                 "NAME");
+    options.text("model", model, names_of(models::architectures()).c_str(), "NAME");
+    options.text("scheme", scheme, names_of(schemes()).c_str(), "NAME");
     options.text("norm", norm, "batch | group | instance | layer", "NAME");
     options.text("sites", sites, "layers with a passport: last, all, or patterns", "LIST");
     options.integer("batch", batch, "images or clouds of a step", 1, 65536);

@@ -299,11 +299,11 @@ Json describe_json_lines(const std::string& path, std::string_view text) {
 
 Json describe_run(const std::string& path) {
   std::vector<fs::path> found;
+  std::error_code none;
   for (const char* name : {"model.safetensors", "owner.passport", "config.toml", "metrics.jsonl",
                            "metrics.csv", "verify.json"})
-    if (fs::exists(fs::path(path) / name)) found.push_back(fs::path(path) / name);
+    if (fs::exists(fs::path(path) / name, none)) found.push_back(fs::path(path) / name);
   std::vector<fs::path> checkpoints;
-  std::error_code none;
   for (const auto& entry : fs::directory_iterator(fs::path(path) / "checkpoints", none))
     if (entry.path().extension() == ".safetensors") checkpoints.push_back(entry.path());
   std::ranges::sort(checkpoints);

@@ -71,11 +71,12 @@ std::string metrics(const Json& json) {
   return count(json["epochs"], "epoch") + (out.empty() ? "" : out + " on the test set");
 }
 
-/// "256 of 256 bits match, log2 p = -252.0, supported"
+/// "256 of 256 bits match, log2 p = -256.0, corrected -252.0, supported"
 std::string claim(const Json& json, const char* what) {
-  const double corrected = json["log2_p"].get<double>() + json["log2_tests"].get<double>();
-  return fmt::format("{} of {} {} match, log2 p = {:.1f}, {}", text(json["matched"]),
-                     text(json["total"]), what, std::min(corrected, 0.0), text(json["verdict"]));
+  const double log2_p = json["log2_p"], corrected = log2_p + json["log2_tests"].get<double>();
+  return fmt::format("{} of {} {} match, log2 p = {:.1f}, corrected {:.1f}, {}",
+                     text(json["matched"]), text(json["total"]), what, log2_p,
+                     std::min(corrected, 0.0), text(json["verdict"]));
 }
 
 std::string attack(const Json& json) {

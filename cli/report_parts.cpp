@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 namespace passnorm::cli {
 namespace {
@@ -40,8 +41,13 @@ std::string bits_text(const ClaimRecord& claim, bool interval) {
 
 std::string number_text(const std::optional<Measured>& value) {
   if (!value) return "-";
-  std::string text = fmt::format("{:.5g}", value->value);
-  if (const auto& i = value->interval) text += fmt::format(" [{:.5g}, {:.5g}]", i->low, i->high);
+  const auto number = [](double v) {
+    return v == std::trunc(v) && std::abs(v) < 1e9 ? fmt::format("{:.0f}", v)
+                                                   : fmt::format("{:.5g}", v);
+  };
+  std::string text = number(value->value);
+  if (const auto& i = value->interval; i && i->low != i->high)
+    text += " [" + number(i->low) + ", " + number(i->high) + "]";
   return text;
 }
 

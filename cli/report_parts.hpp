@@ -94,7 +94,7 @@ std::string percent_text(const std::optional<Measured>& share, bool interval = f
 std::string log2_text(const Measured& log2);
 /// 256 / 256; with its interval 256 / 256 [98.57, 100.00]%
 std::string bits_text(const ClaimRecord& claim, bool interval = false);
-/// Five digits; with its interval 0.125 [0.1, 0.15]
+/// Five digits, of a whole number all; with its interval 0.125 [0.1, 0.15]
 std::string number_text(const std::optional<Measured>& value);
 /// Which of n rows a table shows when it may have `most`: evenly spread, the first and the last
 /// among them.

@@ -28,8 +28,8 @@ thead th { border-top:1.4px solid var(--ink); border-bottom:.7px solid var(--ink
 th, td { padding:.16rem .75rem .16rem 0; text-align:right; } th:last-child, td:last-child { padding-right:0; }
 tbody th { font-weight:400; text-align:left; } .left { text-align:left; }
 .tables { display:flex; flex-wrap:wrap; gap:0 2.4rem; } .tables table { min-width:22rem; }
-tbody th { white-space:nowrap; }
-table.long td { max-width:30rem; overflow-wrap:break-word; vertical-align:top; }
+tbody th, td { white-space:nowrap; } table.wide tbody th { white-space:normal; }
+table.long td { white-space:normal; max-width:30rem; overflow-wrap:break-word; vertical-align:top; }
 table.hash td { overflow-wrap:anywhere; } table.long th { vertical-align:top; }
 table.long tbody th { white-space:normal; min-width:8.5rem; }
 footer { margin-top:3rem; color:var(--soft); font-size:.82rem; }
@@ -38,11 +38,12 @@ footer { margin-top:3rem; color:var(--soft); font-size:.82rem; }
 @media print {
   body { max-width:none; padding:0; font-size:9.6pt; }
   h1 { font-size:17pt; } h2 { font-size:12.5pt; } h3 { font-size:10.5pt; }
-  h2, h3, caption { break-after:avoid; }
-  figure, svg, tr { break-inside:avoid; }
+  h2, h3, h3 + p, caption { break-after:avoid; }
+  figure, svg, tr, .table { break-inside:avoid; }
   thead { display:table-header-group; }
   .table { overflow:visible; } table { font-size:7.2pt; max-width:100%; } th, td { padding-right:.45rem; }
-  table.wide { font-size:6.4pt; } table.wide tbody th { white-space:normal; } figcaption, caption { font-size:8.2pt; }
+  table.wide { font-size:6.4pt; } .tables table { min-width:0; }
+  table:not(.short) td:not(.left) { white-space:normal; } figcaption, caption { font-size:8.2pt; }
   p, figcaption, caption { max-width:none; }
   svg .t { font-size:11px; } svg .head { font-size:12px; }
 }

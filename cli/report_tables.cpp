@@ -26,7 +26,7 @@ std::string PageWriter::at_a_glance() {
       .head = {"attack", "network", "before", "stands up to", "accuracy", "bits", "log2 p",
                "verdict", "end", "accuracy", "bits", "log2 p"},
       .left = 2,
-      .classes = "wide"};
+      .classes = "wide short"};
   for (const AttackSummary& s : summaries(data_)) {
     const auto values = [&](const PointRecord* p) -> std::vector<std::string> {
       if (p == nullptr) return {"-", "-", "-", "-"};
@@ -148,7 +148,7 @@ std::string PageWriter::forgers() {
       .head = {"attack", "network", "at", "forger's bits", "log2 p", "bits bound", "accuracy",
                "owner's", "verdict"},
       .left = 2,
-      .classes = "wide"};
+      .classes = "wide short"};
   for (const AttackSummary& s : summaries(data_)) {
     if (s.forger == nullptr) continue;
     const ClaimRecord& f = *s.forger->forger;

@@ -52,7 +52,7 @@ void add_train_options(OptionTable& options, TrainOptions& o) {
   using Reach = Setting::Reach;
   options.group("Network and data");
   options.text("model", o.model,
-               "alexnet | resnet9 | resnet18 | tiny, of images; pointnet, of clouds", "NAME",
+               (names_of(models::architectures()) + "; pointnet is of clouds").c_str(), "NAME",
                [](const std::string& name) { models::architecture(name); });
   // PASSNORM_DATA is the tests' folder of data sets, no option's variable.
   options
@@ -73,10 +73,8 @@ void add_train_options(OptionTable& options, TrainOptions& o) {
                  "|T (T' - I)|, as in PAN's code");
 
   options.group("Passport");
-  options.text("scheme", o.scheme,
-               "none | deepipr-v1 | deepipr-v2 | deepipr-v3 | pan | pan-nose-bn | pan-sbn | "
-               "pan-sbn-se",
-               "NAME", [](const std::string& name) { scheme(name); });
+  options.text("scheme", o.scheme, names_of(schemes()).c_str(), "NAME",
+               [](const std::string& name) { scheme(name); });
   options.text("sites", o.sites, "layers with a passport: last, all, or names with *", "LIST");
   options
       .text("signature", o.signature,

@@ -378,7 +378,8 @@ TEST(Inspect, Documents) {
       R"({"verdict": "supported", "triggers": {"matched": 67, "total": 100, "classes": 10},
           "log2_p": -139.6, "log2_tests": 1, "signature": "Alice"})");
   EXPECT_EQ(described(black_box).at("of"), "triggers");
-  EXPECT_CONTAINS(in_words(black_box), "67 of 100 triggers match, log2 p = -138.6, supported");
+  EXPECT_CONTAINS(in_words(black_box),
+                  "67 of 100 triggers match, log2 p = -139.6, corrected -138.6, supported");
   for (const char* other :
        {R"({"format": "passnorm.other/1"})", "{\n  \"a\": 1\n}", R"({"verdict": "supported"})",
         R"({"format": 5})", R"({"format": "passnorm.attack/1"})"})
