@@ -109,6 +109,8 @@ int run_triggers(Triggers o) {
   if (o.owner_file.empty()) {
     while (o.folder.ends_with('/') && o.folder.size() > 1) o.folder.pop_back();
     o.owner_file = o.folder + ".owner";
+    std::error_code ignored;  // writing the secret tells
+    std::filesystem::create_directories(std::filesystem::path(o.owner_file).parent_path(), ignored);
   }
   print(o, with_owner(o, [&](const train::TriggerOwner& owner) {
           return train::generate_triggers(o.folder, owner, o.generate);

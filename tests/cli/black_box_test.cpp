@@ -77,6 +77,10 @@ TEST(DataTriggers, DrawsThemAndKeepsTheSecretApart) {
   EXPECT_EQ(manifest["bound"]["commitment"], json["commitment"]);
   EXPECT_EQ(manifest["images"].size(), 40u);
 
+  // In folders that are made for it.
+  ASSERT_EQ(passnorm(triggers(folder.path("new/t"), {})).code, 0);
+  EXPECT_TRUE(std::filesystem::exists(folder.path("new/t.owner")));
+
   // The same again, and another name.
   ASSERT_EQ(passnorm(triggers(folder.path("b/"), {"--seed", "7", "--signature", "(c) Alice"})).code,
             0);
