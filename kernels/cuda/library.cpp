@@ -1,5 +1,6 @@
 #include "kernels/cuda/library.hpp"
 
+#include <cuda_runtime_api.h>
 #include <dlfcn.h>
 
 #include <cstdlib>
@@ -9,10 +10,24 @@
 
 namespace passnorm {
 
-const Library::Source Library::kCudnn{
-    "cuDNN 9", {"libcudnn.so.9"}, "PASSNORM_CUDNN", "nvidia-cudnn-cu13", 90200};
-const Library::Source Library::kCublasLt{
-    "cuBLASLt", {"libcublasLt.so.13", "libcublasLt.so.12"}, "PASSNORM_CUBLAS", "nvidia-cublas"};
+namespace {
+
+// A driver that runs this program runs libraries of its CUDA version; those of the other may want a
+// newer one.
+constexpr bool kCuda13 = CUDART_VERSION >= 13000;
+
+}  // namespace
+
+const Library::Source Library::kCudnn{"cuDNN 9",
+                                      {"libcudnn.so.9"},
+                                      "PASSNORM_CUDNN",
+                                      kCuda13 ? "nvidia-cudnn-cu13" : "nvidia-cudnn-cu12",
+                                      90200};
+const Library::Source Library::kCublasLt{"cuBLASLt",
+                                         {kCuda13 ? "libcublasLt.so.13" : "libcublasLt.so.12",
+                                          kCuda13 ? "libcublasLt.so.12" : "libcublasLt.so.13"},
+                                         "PASSNORM_CUBLAS",
+                                         kCuda13 ? "nvidia-cublas" : "nvidia-cublas-cu12"};
 
 Library::Library(const Source& source) : source_(source) {
   const char* const set = std::getenv(source.variable);

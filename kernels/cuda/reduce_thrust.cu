@@ -1,4 +1,6 @@
 // Sums that the host reads, for checks outside a step: by CUB, in native builds only.
+#include <thrust/iterator/transform_iterator.h>
+
 #include <cub/device/device_reduce.cuh>
 
 #include "kernels/cuda/check.hpp"
@@ -29,12 +31,13 @@ R sum(CudaStream& stream, std::span<const float> x, F f) {
   const auto handle = static_cast<cudaStream_t>(stream.handle());
   const auto n = static_cast<int64_t>(x.size());
   const Scratch<R> result(stream, 1);
+  const auto values = thrust::make_transform_iterator(x.data(), f);
   size_t bytes = 0;
-  PASSNORM_CALL(cub::DeviceReduce::TransformReduce(nullptr, bytes, x.data(), result.data(), n,
-                                                   Plus{}, f, R{0}, handle));
+  PASSNORM_CALL(
+      cub::DeviceReduce::Reduce(nullptr, bytes, values, result.data(), n, Plus{}, R{0}, handle));
   const Scratch<std::byte> scratch(stream, static_cast<int64_t>(bytes));
-  PASSNORM_CALL(cub::DeviceReduce::TransformReduce(scratch.data(), bytes, x.data(), result.data(),
-                                                   n, Plus{}, f, R{0}, handle));
+  PASSNORM_CALL(cub::DeviceReduce::Reduce(scratch.data(), bytes, values, result.data(), n, Plus{},
+                                          R{0}, handle));
   R on_host{};
   stream.copy_to_host(&on_host, result.data(), sizeof on_host);
   stream.synchronize();
