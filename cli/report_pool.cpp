@@ -237,7 +237,8 @@ std::vector<EpochRecord> epochs_of(const std::vector<const RunRecord*>& networks
       cells[i].push_back(&e);
     }
   std::vector<EpochRecord> out;
-  for (const auto& [number, cells] : epochs) {
+  for (const auto& epoch : epochs) {
+    const Cells<EpochRecord>& cells = epoch.second;
     const auto of = [&](auto member) {
       return mean(cells, [&](const EpochRecord& e) { return e.*member; });
     };
@@ -252,7 +253,7 @@ std::vector<EpochRecord> epochs_of(const std::vector<const RunRecord*>& networks
           sites.emplace_back(name, *mean_share(cells, [&key = name](const EpochRecord& other) {
                                return other.site(key);
                              }));
-    out.push_back({.epoch = number,
+    out.push_back({.epoch = epoch.first,
                    .loss_public = of(&EpochRecord::loss_public),
                    .loss_passport = of(&EpochRecord::loss_passport),
                    .sign_loss = of(&EpochRecord::sign_loss),

@@ -189,7 +189,7 @@ class ExpandedResidualBlocks {
       const Affine affine = sources_[i]->affine(pass);
       for (const auto& [what, value] :
            {std::pair{".bn.weight", &affine.scale}, {".bn.bias", &affine.shift}})
-        dispatch(stream(), [&](auto& s) {
+        dispatch(stream(), [&, what = what, value = value](auto& s) {  // as clang 14 wants it
           kernels::cast(s, {.x = value->value.view(),
                             .y = out->parameters().find(name + what)->var.value.view()});
         });
